@@ -1,0 +1,177 @@
+"""The server: Streamlit's pages, and beside them the routes that a page can't be."""
+
+import gc
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from urllib.parse import quote
+
+import streamlit as st
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lib import db, sessions
+from lib.auth import Permission
+from lib.errors import NotFound
+from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
+
+log = logging.getLogger("mandant")
+# uvicorn believes X-Forwarded-For and -Proto from these proxies; its own default is the whole local machine.
+os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+# Loaded before the first visitor, and before the garbage collector is told to leave them alone.
+# (Not streamlit_authenticator: its component registers itself only when a page imports it.)
+PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers", "lib.documents")
+SESSION_SECONDS = 12 * 60 * 60
+OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; form-action 'self'; object-src 'none'",
+}
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Refuse to start on a database that isn't migrated; load what pages need, then freeze it."""
+    await run_in_threadpool(_require_schema)
+    for name in PRELOADED:
+        with suppress(ModuleNotFoundError):
+            import_module(name)
+    # Streamlit collects all garbage after each run: 100 ms with everything imported, 6 ms when that is frozen.
+    gc.collect()
+    gc.freeze()
+    yield
+    db.engine().dispose()
+
+
+def healthz(_: Request) -> Response:
+    """200 with the schema's version while the database answers and is migrated, 503 otherwise."""
+    try:
+        with db.engine().connect() as conn:
+            schema = db.schema_version(conn)
+    except Exception:
+        log.exception("healthz: the database does not answer")
+        return JSONResponse({"status": "error", "database": "unreachable", "schema": None}, 503)
+    if schema != db.newest_version():
+        return JSONResponse({"status": "error", "database": "ok", "schema": schema}, 503)
+    return JSONResponse({"status": "ok", "database": "ok", "schema": schema})
+
+
+def start_page(request: Request) -> Response:
+    """The start page under its own name: Streamlit knows it as / only."""
+    query = request.url.query
+    return RedirectResponse(f"/?{query}" if query else "/")
+
+
+def start_session(request: Request) -> Response:
+    """Turn a sign-in ticket into the session's cookie and go on to the page that was asked for."""
+    ticket, nonce = request.query_params.get("ticket", ""), request.cookies.get(NONCE_COOKIE, "")
+    with db.transaction() as conn:
+        sessions.end(conn, request.cookies.get(SESSION_COOKIE))
+        token = sessions.redeem(conn, ticket, nonce=nonce)
+    response = RedirectResponse(_local(request.query_params.get("to", "/")), 303)
+    if token is not None:
+        _set_cookie(response, request, SESSION_COOKIE, token, seconds=SESSION_SECONDS)
+    return response
+
+
+def end_session(request: Request) -> Response:
+    """Drop the cookie of a session that has ended. A link from elsewhere can't end a living one."""
+    with db.transaction() as conn:
+        alive = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE)) is not None
+    response = RedirectResponse("/", 303)
+    if not alive:
+        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
+    return response
+
+
+def document(request: Request) -> Response:
+    """An invoice as PDF, for a signed-in person who may read."""
+    from lib import documents
+
+    with db.transaction() as conn:
+        user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
+        if user is None or user.must_change_password:
+            return PlainTextResponse("You are signed out. Sign in, then open the document again.", 401)
+        if not user.may(Permission.READ):
+            return PlainTextResponse("Your role may not read documents.", 403)
+        try:
+            name, content = documents.pdf(conn, request.path_params["invoice_id"])
+        except NotFound as missing:
+            return PlainTextResponse(str(missing), 404)
+    disposition = "attachment" if request.query_params.get("download") else "inline"
+    headers = {
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
+        "Cache-Control": "private, no-store",
+    }
+    return Response(content, media_type="application/pdf", headers=headers)
+
+
+class PageHeaders:
+    """Security headers on every answer, and on pages the nonce cookie that a sign-in ticket is bound to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; change the head of HTTP answers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        needs_nonce = NONCE_COOKIE not in request.cookies and not request.url.path.startswith(OWN_PATHS)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if needs_nonce and headers.get("content-type", "").startswith("text/html"):
+                    cookie = Response()
+                    _set_cookie(cookie, request, NONCE_COOKIE, secrets.token_urlsafe(32), seconds=None)
+                    headers.append("set-cookie", cookie.headers["set-cookie"])
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def _set_cookie(response: Response, request: Request, name: str, value: str, *, seconds: int | None) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
+
+
+def _local(target: str) -> str:
+    """The path to go on to, or the start page for anything that could lead to another site."""
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return quote(target, safe="/?&=%+,:;@!*'()~-._") if safe and "\\" not in target else "/"
+
+
+def _require_schema() -> None:
+    with db.engine().connect() as conn:
+        found, wanted = db.schema_version(conn), db.newest_version()
+    if found != wanted:
+        raise RuntimeError(f"The database is at version {found} instead of {wanted}: run `python -m lib migrate`.")
+
+
+app = st.App(
+    "pages/main.py",
+    lifespan=lifespan,
+    routes=[
+        Route("/customers", start_page),
+        Route("/healthz", healthz),
+        Route("/session/start", start_session),
+        Route("/session/end", end_session),
+        Route("/documents/{invoice_id:int}.pdf", document),
+    ],
+    middleware=[Middleware(PageHeaders)],
+)

@@ -1,0 +1,69 @@
+"""`python -m lib`: what operators and cron do. Each command acts as a click does, audit log and all."""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Callable
+
+from lib import db, staff
+from lib.errors import BillingError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def migrate(_: argparse.Namespace) -> int:
+    """Bring the database's schema to the version that this program needs."""
+    with db.transaction() as conn:
+        db.migrate(conn)
+        print(f"The database is at version {db.schema_version(conn)}.")
+    return 0
+
+
+def create_admin(given: argparse.Namespace) -> int:
+    """Make the first account, which can then add the others. The password is asked for, or read from a pipe."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            print("The two passwords differ; nothing was saved.", file=sys.stderr)
+            return 1
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    with db.transaction() as conn:
+        user = staff.create_first_admin(
+            conn, username=given.username, name=given.name or given.username, password=password
+        )
+    print(f"{user.username} can sign in as admin.")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Refusals are one sentence on stderr and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m lib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    _add(commands, "migrate", migrate)
+    first = _add(commands, "create-admin", create_admin)
+    first.add_argument("username")
+    first.add_argument("--name", help="the person's name (default: the user name)")
+
+    given = parser.parse_args(arguments)
+    try:
+        code: int = given.run(given)
+    except BillingError as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    return code
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command
+) -> argparse.ArgumentParser:
+    """A subcommand whose help is its function's docstring."""
+    text = run.__doc__ or ""
+    parser = commands.add_parser(name, help=text.split("\n")[0], description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""What every page needs: who is here, a connection to read with, and `attempt` to write with.
+
+The user comes from the database at every run and every click, never from Streamlit's session state.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+import streamlit as st
+
+from lib import clock, db, sessions, staff
+from lib.auth import Permission, User
+from lib.db import Connection
+from lib.errors import BillingError, Invalid, NotAllowed
+from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
+from pages.shared import sign_in
+
+_OUTCOME, _FIELDS, _RESULT, _PAGE = "outcome", "field_errors", "last_result", "outcome_page"
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
+_log = logging.getLogger("mandant")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last click ended, kept until the next run shows it."""
+
+    kind: Literal["success", "error"]
+    message: str
+
+
+def token() -> str | None:
+    """The secret in this browser's session cookie."""
+    return st.context.cookies.get(SESSION_COOKIE)
+
+
+def current_user() -> User | None:
+    """Who is signed in here now, looked up anew."""
+    with db.transaction() as conn:
+        return sessions.user_of(conn, token())
+
+
+def require_user(permission: Permission = Permission.READ) -> User:
+    """The first statement of every page: the signed-in user, if their role allows `permission`.
+
+    Otherwise the run ends here: with the sign-in form, with the form for a new password where an
+    admin has reset it, or with a sentence that says what the role may not do.
+    """
+    user = current_user()
+    if user is None:
+        _sign_in()
+    if user.must_change_password:
+        sign_in.draw_password_change(attempt, user, field_error, keep=token())
+        st.stop()
+    if not user.may(permission):
+        st.title("Not for your role", anchor=False)
+        st.warning(f"Your role ({user.role}) may not {permission}. Ask an admin if you need to.")
+        st.stop()
+    return user
+
+
+def reading() -> AbstractContextManager[Connection]:
+    """A connection to read with: `with session.reading() as conn:`."""
+    return db.transaction()
+
+
+def today() -> date:
+    """Today in the company's time zone."""
+    with reading() as conn:
+        return clock.today(conn)
+
+
+def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **kwargs: Any) -> bool:
+    """Do one write, for a button's `on_click`: all of it, or nothing and a sentence that says why.
+
+    Calls `action(conn, *args, user=…, **kwargs)` in one transaction. The outcome is shown by
+    `show_outcome` after the rerun, an Invalid's sentence also by `field_error` at its field. True if it was saved;
+    `result()` then gives what the action returned.
+    """
+    for key in (_OUTCOME, _FIELDS, _RESULT):
+        st.session_state.pop(key, None)
+    try:
+        # In a transaction of its own: noting that the person is here must not wait for the action.
+        user = current_user()
+        if user is None:
+            raise NotAllowed("You are signed out. Nothing was saved; sign in and do it again.")
+        if user.must_change_password and action is not staff.change_own_password:
+            raise NotAllowed("Change your password first. Nothing was saved.")
+        with db.transaction() as conn:
+            returned = action(conn, *args, user=user, **kwargs)
+    except BillingError as refusal:
+        if isinstance(refusal, Invalid) and refusal.field:
+            st.session_state[_FIELDS] = {refusal.field: str(refusal)}
+        st.session_state[_OUTCOME] = Outcome("error", str(refusal))
+        return False
+    except Exception:
+        reference = secrets.token_hex(4).upper()
+        _log.exception("%s failed, reference %s", getattr(action, "__qualname__", action), reference)
+        st.session_state[_OUTCOME] = Outcome(
+            "error", f"Nothing was saved: an unexpected error. Tell your admin the reference {reference}."
+        )
+        return False
+    st.session_state[_RESULT] = returned
+    st.session_state[_OUTCOME] = Outcome("success", success)
+    return True
+
+
+def result() -> Any:
+    """What the last successful `attempt` returned (the new row's id, say), once."""
+    return st.session_state.pop(_RESULT, None)
+
+
+def succeeded() -> bool:
+    """Whether the click that led to this run saved something and has not been shown yet."""
+    outcome = st.session_state.get(_OUTCOME)
+    return outcome is not None and outcome.kind == "success"
+
+
+def show_outcome() -> None:
+    """Show how the last click ended, once. main.py calls it above each page; a dialog calls `close_or_explain`."""
+    outcome = st.session_state.pop(_OUTCOME, None)
+    if outcome is None:
+        return
+    if outcome.kind == "success":
+        st.toast(escaped(outcome.message), icon=":material/check_circle:")
+    else:
+        st.error(escaped(outcome.message), icon=":material/error:")
+
+
+def close_or_explain() -> None:
+    """First statement of a dialog: closes it after its button saved, else shows why it did not."""
+    if succeeded():
+        st.rerun()
+    show_outcome()
+
+
+def field_error(field: str) -> None:
+    """The sentence that belongs under this input, if the last click was refused because of it."""
+    message = st.session_state.get(_FIELDS, {}).get(field)
+    if message:
+        st.markdown(f":red[:material/error: {escaped(message)}]")
+
+
+def forget_on_other_page(page: str) -> None:
+    """Drop the messages at fields when another page opens: its fields may have the same names."""
+    if st.session_state.get(_PAGE) != page:
+        st.session_state[_PAGE] = page
+        st.session_state.pop(_FIELDS, None)
+
+
+def escaped(text: str) -> str:
+    """`text` so that markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", text).replace("\n", "  \n")
+
+
+def sign_out() -> None:
+    """For the button's `on_click`: end this browser's session."""
+    with db.transaction() as conn:
+        sessions.end(conn, token())
+
+
+def _sign_in() -> NoReturn:
+    """Draw the form; after the right password, send the browser through the route that sets the cookie."""
+    nonce = st.context.cookies.get(NONCE_COOKIE) or ""
+    ticket = sign_in.draw_form(address=st.context.ip_address or "this machine", nonce=nonce)
+    if ticket:
+        target = urlencode({"ticket": ticket, "to": _here()}, quote_via=quote, safe="")
+        # Both values are percent-encoded: nothing in them can end the string or the element.
+        st.html(f"<script>window.location.replace('/session/start?{target}')</script>", unsafe_allow_javascript=True)
+        st.caption("Signing in …")
+    st.stop()
+
+
+def _here() -> str:
+    """The path and query that the person came for."""
+    path = urlsplit(st.context.url or "").path or "/"
+    query = urlencode(st.query_params.to_dict())
+    return f"{path}?{query}" if query else path
