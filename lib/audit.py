@@ -1,0 +1,176 @@
+"""The audit log: who changed what, when, from what to what (row B10). It can't be edited.
+
+The log itself holds no personal values; those of a customer's people stand in
+`audit_personal`, which erasure empties.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, insert, text
+
+from lib.tables import audit_log, audit_personal
+
+Change = tuple[Any, Any]
+
+# Fields of a customer that describe a person or say where one lives.
+PERSONAL = frozenset(
+    {
+        "contact_name",
+        "contact_email",
+        "phone",
+        "street",
+        "postcode",
+        "city",
+        "billing_name",
+        "billing_street",
+        "billing_postcode",
+        "billing_city",
+        "billing_email",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the log, with its values where they were not erased."""
+
+    id: int
+    at: datetime
+    person: str
+    action: str
+    object_type: str
+    object_id: str
+    customer_id: int | None
+    label: str
+    changes: dict[str, Change]
+
+
+def record(
+    conn: Connection,
+    action: str,
+    object_type: str,
+    object_id: object,
+    *,
+    user_id: int | None,
+    customer_id: int | None = None,
+    changes: Mapping[str, Change] | None = None,
+) -> None:
+    """Write what was done, in the transaction that does it. `changes` maps a field to (before, after)."""
+    values = {name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()}
+    personal = {k: v for k, v in values.items() if k in PERSONAL} if object_type == "customer" else {}
+    audit_id = conn.scalar(
+        insert(audit_log)
+        .values(
+            staff_id=user_id,
+            action=action,
+            object_type=object_type,
+            object_id=str(object_id),
+            customer_id=customer_id,
+            changes={k: v for k, v in values.items() if k not in personal},
+        )
+        .returning(audit_log.c.id)
+    )
+    if personal:
+        conn.execute(insert(audit_personal).values(audit_id=audit_id, customer_id=customer_id, changes=personal))
+
+
+def record_all(
+    conn: Connection, action: str, object_type: str, *, query: str, values: Mapping[str, Any], user_id: int | None
+) -> None:
+    """Write one entry per row of `query` (object_id, customer_id, changes jsonb), set-based.
+
+    For changes of many rows at once, whose values are not personal.
+    """
+    conn.execute(
+        text(f"""
+            INSERT INTO audit_log (staff_id, action, object_type, object_id, customer_id, changes)
+            SELECT :audit_staff, :audit_action, :audit_type, q.object_id::text, q.customer_id, q.changes
+              FROM ({query}) AS q"""),
+        {"audit_staff": user_id, "audit_action": action, "audit_type": object_type, **values},
+    )
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+    """The fields of `after` whose value differs from that in `before`."""
+    return {name: (before.get(name), value) for name, value in after.items() if before.get(name) != value}
+
+
+def entries(
+    conn: Connection,
+    *,
+    person: int | None = None,
+    object_type: str | None = None,
+    customer_id: int | None = None,
+    search: str = "",
+    first_day: date | None = None,
+    last_day: date | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> tuple[list[Entry], int]:
+    """The newest entries first, and how many match in all (row B10). Days are in the company's time zone."""
+    where, values = _conditions(
+        person=person,
+        object_type=object_type,
+        customer_id=customer_id,
+        search=search,
+        first_day=first_day,
+        last_day=last_day,
+    )
+    found = conn.execute(
+        text(f"""
+            SELECT a.id, a.at, coalesce(s.name, 'System') AS person, a.action, a.object_type, a.object_id,
+                   a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
+                   a.changes || coalesce(p.changes, '{{}}') AS changes
+              FROM audit_log a
+              LEFT JOIN staff s ON s.id = a.staff_id
+              LEFT JOIN customers c ON c.id = a.customer_id
+              LEFT JOIN audit_personal p ON p.audit_id = a.id
+             WHERE {where}
+             ORDER BY a.id DESC LIMIT :limit OFFSET :offset"""),
+        values | {"limit": limit, "offset": offset},
+    )
+    listed = [Entry(**row._mapping) for row in found]
+    total = conn.scalar(
+        text(f"SELECT count(*) FROM audit_log a LEFT JOIN customers c ON c.id = a.customer_id WHERE {where}"), values
+    )
+    return listed, total or 0
+
+
+def object_types(conn: Connection) -> list[str]:
+    """The kinds of object that the log knows, for its filter."""
+    return list(conn.scalars(text("SELECT DISTINCT object_type FROM audit_log ORDER BY 1")))
+
+
+def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
+    clauses = {
+        "person": "a.staff_id = :person",
+        "object_type": "a.object_type = :object_type",
+        "customer_id": "a.customer_id = :customer_id",
+        "search": "(c.search LIKE :search OR a.object_id ILIKE :search OR a.action ILIKE :search)",
+        "first_day": "a.at >= :first_day::timestamp AT TIME ZONE (SELECT timezone FROM company)",
+        "last_day": "a.at < (:last_day::date + 1)::timestamp AT TIME ZONE (SELECT timezone FROM company)",
+    }
+    given = {name: value for name, value in wanted.items() if value not in (None, "")}
+    if "search" in given:
+        given["search"] = "%" + like_escaped(str(given["search"]).lower()) + "%"
+    where = " AND ".join(clauses[name] for name in given) or "true"
+    return where.replace(":first_day::", "CAST(:first_day AS date)::").replace(
+        ":last_day::date", "CAST(:last_day AS date)"
+    ), given
+
+
+def like_escaped(value: str) -> str:
+    """`value` with the wildcards of LIKE made literal."""
+    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal | date | datetime):
+        return str(value)
+    if isinstance(value, bytes | memoryview):
+        return f"{len(value)} bytes"
+    return value

@@ -1,0 +1,69 @@
+"""Who may do what. One table of roles and permissions; every write in `lib` asks it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lib.errors import NotAllowed
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"
+    SALES = "sales"
+    FINANCE = "finance"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    """Named by what it allows, so that a refusal can quote it."""
+
+    READ = "read"
+    EDIT_CUSTOMERS = "edit customers and what they have booked"
+    EDIT_PRICES = "change selling prices"
+    SEE_PURCHASE_PRICES = "see purchase prices and margins"
+    EDIT_PURCHASE_PRICES = "change purchase prices"
+    EDIT_ADJUSTMENTS = "add adjustments"
+    EDIT_INVOICES = "write, issue and cancel invoices"
+    CLOSE_MONTHS = "close months"
+    READ_AUDIT = "read the audit log"
+    EDIT_PRODUCTS = "change the catalogue"
+    EDIT_SETTINGS = "change settings"
+    EDIT_STAFF = "manage staff"
+
+
+_SALES = {Permission.READ, Permission.EDIT_CUSTOMERS, Permission.EDIT_PRICES}
+_FINANCE = {
+    Permission.READ,
+    Permission.EDIT_CUSTOMERS,
+    Permission.EDIT_ADJUSTMENTS,
+    Permission.EDIT_INVOICES,
+    Permission.CLOSE_MONTHS,
+    Permission.SEE_PURCHASE_PRICES,
+    Permission.READ_AUDIT,
+}
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.READ}),
+    Role.SALES: frozenset(_SALES),
+    Role.FINANCE: frozenset(_FINANCE),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+@dataclass(frozen=True)
+class User:
+    """The person who acts: a staff row, looked up anew for each action."""
+
+    id: int
+    username: str
+    name: str
+    role: Role
+    must_change_password: bool = False
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this person's role allows it."""
+        return permission in PERMISSIONS[self.role]
+
+
+def require(user: User, permission: Permission) -> None:
+    """Refuse with NotAllowed unless the person's role allows it. First line of every write."""
+    if not user.may(permission):
+        raise NotAllowed(f"Your role ({user.role}) may not {permission}. Ask an admin if you need to.")

@@ -1,0 +1,270 @@
+"""The ledger: from this day, this customer has this quantity of this product (`billing-rules`, Quantities).
+
+Rows are only added. The quantity on a day is the booking with the latest effective day ≤ it; of
+two on one day the later recorded. Taking one back adds a voiding row.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, text
+
+from lib import audit, billing, customers, fields, periods, products
+from lib.auth import Permission, User, require
+from lib.clock import month_of, next_month
+from lib.db import conflicts
+from lib.errors import Conflict, Invalid, NotFound
+from lib.requests import once
+from lib.tables import bookings
+
+_REFUSALS = periods.REFUSALS | {
+    "one_plan_at_a_time": "A customer has one plan at a time. End the plan it has before another one starts.",
+    "bookings_voided_once_key": "This change was already taken back.",
+}
+
+
+@dataclass(frozen=True)
+class Booking:
+    """A change that stands: from `effective_on` the quantity is `quantity`; IPs also say how they are split."""
+
+    id: int
+    customer_id: int
+    product_id: int
+    kind: str
+    effective_on: date
+    quantity: int
+    internal: int | None
+    external: int | None
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a customer has of a product on a day; 0 where nothing is booked."""
+
+    quantity: int
+    internal: int | None
+    external: int | None
+
+
+NOTHING = Holding(0, None, None)
+
+
+def standing(conn: Connection, customer_id: int, *, product_id: int | None = None) -> list[Booking]:
+    """All bookings of a customer that were not taken back, the latest effective day first."""
+    found = conn.execute(
+        text("""
+            SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
+                   b.recorded_at, coalesce(s.name, 'System') AS recorded_by
+              FROM standing_bookings b LEFT JOIN staff s ON s.id = b.recorded_by
+             WHERE b.customer_id = :customer AND (CAST(:product AS bigint) IS NULL OR b.product_id = :product)
+             ORDER BY b.effective_on DESC, b.product_id"""),
+        {"customer": customer_id, "product": product_id},
+    )
+    return [Booking(**row._mapping) for row in found]
+
+
+def pending(conn: Connection, customer_id: int, *, today: date, product_id: int | None = None) -> list[Booking]:
+    """The changes that are booked and not yet effective, the next one first."""
+    later = [b for b in standing(conn, customer_id, product_id=product_id) if b.effective_on > today]
+    return later[::-1]
+
+
+def holdings(conn: Connection, customer_id: int, *, on: date) -> dict[int, Holding]:
+    """What a customer has on a day, by product id."""
+    held: dict[int, Holding] = {}
+    for booking in reversed(standing(conn, customer_id)):
+        if booking.effective_on <= on:
+            held[booking.product_id] = Holding(booking.quantity, booking.internal, booking.external)
+    return held
+
+
+def book(
+    conn: Connection,
+    customer_id: int,
+    product_id: int,
+    *,
+    effective_on: date,
+    quantity: int,
+    ends_on: date | None = None,
+    internal: int | None = None,
+    external: int | None = None,
+    keep_pending: bool | None = None,
+    today: date,
+    user: User,
+    request_key: UUID | None = None,
+) -> None:
+    """Record that from `effective_on` (until `ends_on`, its last day) the customer has this quantity.
+
+    Users, options, plans and modules start and end on any day of an open month; IPs today or with
+    the next month, a decrease of IPs only with the next month (row G6). Where later changes are
+    pending, `keep_pending` says whether they stay. Raises Invalid at the field, Conflict for a
+    second plan.
+    """
+    require(user, Permission.EDIT_CUSTOMERS)
+    once(conn, request_key)
+    first_open = periods.hold_open_month(conn)
+    customer = customers.customer(conn, customer_id)
+    product = products.product(conn, product_id)
+    quantity = fields.whole(quantity, field="quantity", label="The quantity")
+    periods.require_open(first_open, effective_on, field="effective_on")
+    split = _split(product, quantity, internal, external)
+    before = standing(conn, customer_id, product_id=product_id)
+    _require_sensible(customer, product, quantity, effective_on, today=today)
+    held = _on(before, effective_on)
+    _require_change(product, held, Holding(quantity, *split), effective_on, ends_on)
+    if product.kind == "ips":
+        _require_ip_day(held.quantity, quantity, effective_on, today=today)
+    later = [b for b in before if b.effective_on > effective_on]
+    if later and keep_pending is None:
+        raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
+    if later and not keep_pending:
+        _void(conn, later, user)
+    rows = [(effective_on, quantity, *split)]
+    if ends_on is not None:
+        rows.append((next_day(ends_on), 0, *(_split(product, 0, 0, 0))))
+    _insert(conn, customer_id, product, rows, user)
+    billing.keep(conn, customers=[customer_id])
+    changes: dict[str, audit.Change] = {
+        product.name_en: (held.quantity, quantity),
+        "from": (None, effective_on),
+    }
+    if ends_on is not None:
+        changes["until"] = (None, ends_on)
+    audit.record(conn, "book", "booking", product.code, user_id=user.id, customer_id=customer_id, changes=changes)
+
+
+def take_back(conn: Connection, booking_id: int, *, today: date, user: User) -> None:
+    """Take back a change that is not yet effective, by a voiding row (row G6)."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    periods.hold_open_month(conn)
+    row = conn.execute(
+        text("""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
+                       b.recorded_at, '' AS recorded_by, v.id AS voided
+                  FROM bookings b LEFT JOIN bookings v ON v.voids = b.id
+                 WHERE b.id = :id AND b.voids IS NULL"""),
+        {"id": booking_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFound("This change does not exist.")
+    if row.voided is not None:
+        raise Conflict("This change was already taken back.")
+    if row.effective_on <= today:
+        raise Conflict("This change is already in effect. Book the quantity that is right instead.")
+    booking = Booking(**{k: v for k, v in row._mapping.items() if k != "voided"})
+    _void(conn, [booking], user)
+    billing.keep(conn, customers=[booking.customer_id])
+    product = products.product(conn, booking.product_id)
+    changes: dict[str, audit.Change] = {product.name_en: (booking.quantity, None), "from": (booking.effective_on, None)}
+    audit.record(
+        conn, "take back", "booking", product.code, user_id=user.id, customer_id=booking.customer_id, changes=changes
+    )
+
+
+def next_day(day: date) -> date:
+    """The day after: ledger days are half-open, people name the last day."""
+    return date.fromordinal(day.toordinal() + 1)
+
+
+def _on(standing_bookings: list[Booking], day: date) -> Holding:
+    for booking in standing_bookings:
+        if booking.effective_on <= day:
+            return Holding(booking.quantity, booking.internal, booking.external)
+    return NOTHING
+
+
+def _split(
+    product: products.Product, quantity: int, internal: int | None, external: int | None
+) -> tuple[int | None, int | None]:
+    if product.kind != "ips":
+        return None, None
+    inside = fields.whole(internal or 0, field="internal", label="Internal IPs")
+    outside = fields.whole(
+        external if external is not None else quantity - inside, field="external", label="External IPs"
+    )
+    if inside + outside != quantity:
+        raise Invalid(f"Internal and external add up to {inside + outside}, not to {quantity}.", field="internal")
+    return inside, outside
+
+
+def _require_sensible(
+    customer: customers.Customer, product: products.Product, quantity: int, effective_on: date, *, today: date
+) -> None:
+    if product.kind == "adjustment":
+        raise Invalid("Adjustments are not booked; add one on the customer's page.", field="product")
+    if not product.counted and quantity not in (0, 1):
+        raise Invalid(f"{product.name_en} is either on or off.", field="quantity")
+    if not product.on_sale and quantity:
+        raise Invalid(f"{product.name_en} is withdrawn from sale.", field="product")
+    if effective_on > next_month(month_of(today), by=24):
+        raise Invalid("The day is more than two years ahead.", field="effective_on")
+    over = customer.max_users is not None and not customer.users_beyond_max and quantity > customer.max_users
+    if product.kind == "users" and over:
+        raise Invalid(
+            f"The licence allows {customer.max_users} users. Raise it, or allow users beyond it, first.",
+            field="quantity",
+        )
+
+
+def _require_change(
+    product: products.Product, held: Holding, wanted: Holding, effective_on: date, ends_on: date | None
+) -> None:
+    if ends_on is not None and ends_on < effective_on:
+        raise Invalid("The last day is before the first one.", field="ends_on")
+    if ends_on is not None and wanted.quantity == 0:
+        raise Invalid("An end needs a quantity that ends.", field="ends_on")
+    same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)
+    if held.quantity == wanted.quantity and same_split and ends_on is None:
+        raise Invalid(f"{product.name_en} is already at {held.quantity} on that day.", field="quantity")
+
+
+def _require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) -> None:
+    following = next_month(month_of(today))
+    if wanted < held and effective_on != following:
+        raise Invalid(f"A decrease takes effect with the next month, on {following:%d %b %Y}.", field="effective_on")
+    if effective_on not in (today, following):
+        raise Invalid(f"IPs change today or on {following:%d %b %Y}.", field="effective_on")
+
+
+def _insert(conn: Connection, customer_id: int, product: products.Product, rows: list[Any], user: User) -> None:
+    with conflicts(_REFUSALS):
+        conn.execute(
+            insert(bookings),
+            [
+                {
+                    "customer_id": customer_id,
+                    "product_id": product.id,
+                    "kind": product.kind,
+                    "effective_on": day,
+                    "quantity": quantity,
+                    "internal": internal,
+                    "external": external,
+                    "recorded_by": user.id,
+                }
+                for day, quantity, internal, external in rows
+            ],
+        )
+        if product.kind == "plan":  # now rather than at the commit, where nobody could name the field
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan IMMEDIATE"))
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan DEFERRED"))
+
+
+def _void(conn: Connection, booked: list[Booking], user: User) -> None:
+    with conflicts(_REFUSALS):
+        conn.execute(
+            insert(bookings),
+            [
+                {
+                    "customer_id": b.customer_id,
+                    "product_id": b.product_id,
+                    "kind": b.kind,
+                    "effective_on": b.effective_on,
+                    "voids": b.id,
+                    "recorded_by": user.id,
+                }
+                for b in booked
+            ],
+        )

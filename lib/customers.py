@@ -1,0 +1,350 @@
+"""Customers: their data, and their way from test to billed, deactivated and ended (rows N2–N6, N9).
+
+The row in `customers` is the state now; `lifecycle` is its dated history, from which rating reads
+the days that count. A status on a day is the row with the latest effective day ≤ it; of two on
+one day the later recorded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from lib import audit, billing, fields, periods, vat
+from lib.auth import Permission, User, require
+from lib.db import conflicts
+from lib.errors import Conflict, Invalid, NotFound
+from lib.requests import once
+from lib.tables import customers, lifecycle
+
+FOUR_WEEKS = timedelta(days=28)
+SERVICE_MODES = {"managed": "Managed service", "self_service": "Self-service"}
+PAYMENT_METHODS = {
+    "bank_transfer": "Bank transfer",
+    "direct_debit": "SEPA direct debit",
+    "card": "Credit card",
+    "project_key": "Project key",
+    "free": "Free",
+}
+LANGUAGES = {"de": "German", "en": "English"}
+PHASES = {"test": "Test", "billed": "Billed"}
+
+_LINES = {
+    "contact_name": "The contact's name",
+    "phone": "The phone number",
+    "street": "The street",
+    "postcode": "The postcode",
+    "city": "The city",
+    "billing_name": "The billing name",
+    "billing_street": "The billing street",
+    "billing_postcode": "The billing postcode",
+    "billing_city": "The billing city",
+    "tax_number": "The tax number",
+    "no_tax_id_reason": "The reason",
+    "purchase_order": "The purchase-order reference",
+}
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A company we serve, as it is now. `ends_on` is the last charged day (row N3)."""
+
+    id: int
+    number: str
+    name: str
+    phase: str
+    billed_from: date | None
+    ends_on: date | None
+    active: bool
+    deactivation_reason: str
+    invited_at: datetime | None
+    registered_at: datetime | None
+    locked_at: datetime | None
+    service_mode: str
+    payment_method: str
+    contact_name: str
+    contact_email: str
+    phone: str
+    street: str
+    postcode: str
+    city: str
+    country: str
+    separate_billing: bool
+    billing_name: str
+    billing_street: str
+    billing_postcode: str
+    billing_city: str
+    billing_country: str
+    billing_email: str
+    vat_id: str
+    vat_id_valid: bool
+    vat_id_checked_on: date | None
+    tax_number: str
+    no_tax_id_reason: str
+    purchase_order: str
+    language: str
+    payment_days: int | None
+    max_users: int | None
+    users_beyond_max: bool
+    created_at: datetime
+    version: int
+
+    @property
+    def billed(self) -> bool:
+        """Whether it is charged at all; a test customer never is."""
+        return self.phase == "billed"
+
+
+_COLUMNS = [customers.c[name] for name in Customer.__dataclass_fields__]
+
+
+def customer(conn: Connection, customer_id: int) -> Customer:
+    """One customer. Raises NotFound."""
+    row = conn.execute(select(*_COLUMNS).where(customers.c.id == customer_id)).one_or_none()
+    if row is None:
+        raise NotFound("This customer does not exist.")
+    return Customer(**row._mapping)
+
+
+def create(
+    conn: Connection,
+    *,
+    details: Mapping[str, Any],
+    billed: bool,
+    ends_on: date | None,
+    today: date,
+    user: User,
+    request_key: UUID | None = None,
+) -> int:
+    """Add a test or a billed customer and return its id (rows N2, N3).
+
+    `details` needs a name. A billed customer is charged from today. Raises Invalid at the field.
+    """
+    require(user, Permission.EDIT_CUSTOMERS)
+    once(conn, request_key)
+    start = max(today, periods.hold_open_month(conn))
+    values = _checked({"name": ""} | dict(details), before=None, today=today)
+    _require_end_date(ends_on, billed=billed, earliest=start)
+    customer_id: int = conn.execute(
+        insert(customers)
+        .values(
+            number=text("'C-' || nextval('customer_numbers')"),
+            phase="billed" if billed else "test",
+            billed_from=start if billed else None,
+            ends_on=ends_on,
+            **values,
+        )
+        .returning(customers.c.id)
+    ).scalar_one()
+    _append(conn, [_Status(customer_id, start, billed, True, ends_on)], user)
+    audit.record(
+        conn,
+        "create",
+        "customer",
+        customer_id,
+        user_id=user.id,
+        customer_id=customer_id,
+        changes=audit.difference({}, values | {"phase": PHASES["billed" if billed else "test"], "ends_on": ends_on}),
+    )
+    return customer_id
+
+
+def edit(
+    conn: Connection, customer_id: int, *, version: int, changes: Mapping[str, Any], today: date, user: User
+) -> None:
+    """Save the data of a customer: addresses, VAT ID, contract and licence (rows N4, N5, S1).
+
+    `changes` maps fields to what was typed. Raises Conflict where the form is older than the row.
+    """
+    require(user, Permission.EDIT_CUSTOMERS)
+    before = _held(conn, customer_id)
+    if before.version != version:
+        raise Conflict(_stale(conn, customer_id))
+    values = _checked(changes, before=before, today=today)
+    conn.execute(update(customers).where(customers.c.id == customer_id).values(version=version + 1, **values))
+    changed = audit.difference(vars(before), values)
+    if changed:
+        audit.record(conn, "edit", "customer", customer_id, user_id=user.id, customer_id=customer_id, changes=changed)
+
+
+def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | None, today: date, user: User) -> None:
+    """Make a test customer a billed one, charged from today; there is no way back (row N6)."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    start = max(today, periods.hold_open_month(conn))
+    before = _held(conn, customer_id)
+    if before.billed:
+        raise Conflict(f"{before.name} is already billed, since {before.billed_from:%d %b %Y}.")
+    _require_end_date(ends_on, billed=True, earliest=start)
+    conn.execute(
+        update(customers)
+        .where(customers.c.id == customer_id)
+        .values(phase="billed", billed_from=start, ends_on=ends_on, version=before.version + 1)
+    )
+    _change_from(conn, customer_id, start, user, billed=True, ends_on=ends_on)
+    _done(conn, "convert to billed", before, user, phase=PHASES["billed"], billed_from=start, ends_on=ends_on)
+
+
+def set_end_date(conn: Connection, customer_id: int, *, ends_on: date | None, today: date, user: User) -> None:
+    """Change the last charged day, or empty it for a billed customer (row N3).
+
+    A customer that had ended before today is charged again from today on, never for the days between.
+    """
+    require(user, Permission.EDIT_CUSTOMERS)
+    first_open = periods.hold_open_month(conn)
+    before = _held(conn, customer_id)
+    if ends_on == before.ends_on:
+        return
+    _require_end_date(ends_on, billed=before.billed, earliest=max(first_open, before.billed_from or first_open))
+    resumes = before.ends_on is not None and before.ends_on < today and (ends_on is None or ends_on >= today)
+    conn.execute(
+        update(customers).where(customers.c.id == customer_id).values(ends_on=ends_on, version=before.version + 1)
+    )
+    _change_from(conn, customer_id, max(today, first_open) if resumes else first_open, user, ends_on=ends_on)
+    _done(conn, "change end date", before, user, ends_on=ends_on)
+
+
+def deactivate(conn: Connection, customer_id: int, *, reason: str = "", today: date, user: User) -> None:
+    """Stop a customer from today on, keeping all its data (row N9). Days that follow are not charged."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    reason = fields.block(reason, field="reason", label="The reason", longest=500)
+    _switch(conn, customer_id, active=False, reason=reason, today=today, user=user)
+
+
+def activate(conn: Connection, customer_id: int, *, today: date, user: User) -> None:
+    """Restore a deactivated customer completely, charged from today on (row N9)."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    _switch(conn, customer_id, active=True, reason="", today=today, user=user)
+
+
+@dataclass(frozen=True)
+class _Status:
+    customer_id: int
+    effective_on: date
+    billed: bool
+    active: bool
+    ends_on: date | None
+    id: int = field(default=0, compare=False)
+
+
+def _switch(conn: Connection, customer_id: int, *, active: bool, reason: str, today: date, user: User) -> None:
+    start = max(today, periods.hold_open_month(conn))
+    before = _held(conn, customer_id)
+    if before.active == active:
+        raise Conflict(f"{before.name} is already {'active' if active else 'deactivated'}.")
+    conn.execute(
+        update(customers)
+        .where(customers.c.id == customer_id)
+        .values(active=active, deactivation_reason=reason, version=before.version + 1)
+    )
+    _change_from(conn, customer_id, start, user, active=active)
+    _done(conn, "activate" if active else "deactivate", before, user, active=active, deactivation_reason=reason)
+
+
+def _change_from(conn: Connection, customer_id: int, day: date, user: User, **change: Any) -> None:
+    """Append the changed status from `day` on: on that day, and on each later day the history names."""
+    history = [
+        _Status(row.customer_id, row.effective_on, row.billed, row.active, row.ends_on, row.id)
+        for row in conn.execute(
+            select(lifecycle).where(lifecycle.c.customer_id == customer_id).order_by("effective_on", "id")
+        )
+    ]
+    until = [status for status in history if status.effective_on <= day]
+    later = {status.effective_on: status for status in history if status.effective_on > day}
+    first = replace(until[-1] if until else history[0], effective_on=day)
+    _append(conn, [replace(status, **change) for status in (first, *later.values())], user)
+
+
+def _append(conn: Connection, statuses: list[_Status], user: User) -> None:
+    with conflicts(periods.REFUSALS):
+        conn.execute(
+            insert(lifecycle),
+            [
+                {
+                    "customer_id": status.customer_id,
+                    "effective_on": status.effective_on,
+                    "billed": status.billed,
+                    "active": status.active,
+                    "ends_on": status.ends_on,
+                    "recorded_by": user.id,
+                }
+                for status in statuses
+            ],
+        )
+
+
+def _done(conn: Connection, action: str, before: Customer, user: User, **after: Any) -> None:
+    billing.keep(conn, customers=[before.id])
+    shown = vars(before) | {"phase": PHASES[before.phase]}
+    changes = audit.difference(shown, after)
+    audit.record(conn, action, "customer", before.id, user_id=user.id, customer_id=before.id, changes=changes)
+
+
+def _held(conn: Connection, customer_id: int) -> Customer:
+    row = conn.execute(select(*_COLUMNS).where(customers.c.id == customer_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound("This customer does not exist.")
+    return Customer(**row._mapping)
+
+
+def _require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> None:
+    if ends_on is None and not billed:
+        raise Invalid("A test needs an end date.", field="ends_on")
+    if ends_on is not None and ends_on < earliest:
+        raise Invalid(f"The end date can't be before {earliest:%d %b %Y}.", field="ends_on")
+    if ends_on is not None and ends_on.year > 2199:
+        raise Invalid("The end date is too far in the future.", field="ends_on")
+
+
+def _checked(changes: Mapping[str, Any], *, before: Customer | None, today: date) -> dict[str, Any]:
+    """The typed values, checked and in the form they are stored. Raises Invalid at the field."""
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        values[name] = _checked_field(name, value)
+    country = values.get("country", before.country if before else "DE")
+    if "vat_id" in values or "country" in values:
+        typed = values.get("vat_id", before.vat_id if before else "")
+        values["vat_id"], values["vat_id_valid"] = vat.checked(typed, country=country)
+        values["vat_id_checked_on"] = today if values["vat_id"] else None
+    if values.get("separate_billing"):
+        for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
+            fields.line(values.get(name), field=name, label=_LINES[name], required=True)
+    return values
+
+
+def _checked_field(name: str, value: Any) -> Any:
+    if name == "name":
+        return fields.line(value, field=name, label="The name", required=True)
+    if name in _LINES:
+        return fields.line(value, field=name, label=_LINES[name])
+    if name in ("contact_email", "billing_email"):
+        return fields.email(value, field=name)
+    if name == "vat_id":
+        return fields.line(value, field=name, label="The VAT ID", longest=30)
+    if name == "country" or (name == "billing_country" and value):
+        return fields.country(value, field=name)
+    if name == "billing_country":
+        return ""
+    if name in ("payment_days", "max_users"):
+        highest = 365 if name == "payment_days" else 10_000_000
+        label = "The payment term" if name == "payment_days" else "The maximum number of users"
+        return None if value in (None, "") else fields.whole(value, field=name, label=label, highest=highest)
+    choices = {"service_mode": SERVICE_MODES, "payment_method": PAYMENT_METHODS, "language": LANGUAGES}
+    if name in choices:
+        return fields.one_of(value, choices[name], field=name, label=name.replace("_", " ").capitalize())
+    if name in ("separate_billing", "users_beyond_max"):
+        return bool(value)
+    raise Invalid(f"A customer has no field {name}.", field=name)
+
+
+def _stale(conn: Connection, customer_id: int) -> str:
+    last = conn.execute(
+        text("""SELECT coalesce(s.name, 'The system') AS person, to_char(a.at, 'HH24:MI') AS time
+                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
+                 WHERE a.customer_id = :id ORDER BY a.id DESC LIMIT 1"""),
+        {"id": customer_id},
+    ).one_or_none()
+    who = f"{last.person} changed this customer at {last.time}" if last else "Somebody changed this customer"
+    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."

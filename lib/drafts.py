@@ -1,0 +1,410 @@
+"""Drafts: documents that may still be written, changed and deleted (rows S3, B1).
+
+The month close drafts one document per customer with charges, set-based; finance writes others by
+hand. Lines that came from the close are never edited, only lines added. Deleting such a draft
+releases its charges into *unbilled*, from where they are drafted again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, insert, text, update
+
+from lib import audit, billing, customers, fields, vat
+from lib.auth import Permission, User, require
+from lib.errors import Conflict, Invalid, NotFound
+from lib.money import LARGEST, rounded
+from lib.requests import once
+from lib.tables import invoice_lines, invoices
+
+MOST_LINES = 500
+
+
+@dataclass(frozen=True)
+class DraftLine:
+    """A line written by hand. A credit has a negative quantity; unit prices are never negative."""
+
+    name: str
+    detail: str
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal
+
+    @property
+    def amount(self) -> Decimal:
+        """Quantity × unit price, rounded once to the cent."""
+        return rounded(self.quantity * self.unit_price)
+
+
+# ------------------------------------------------------------------------------ from statements
+
+# What a document prints of each charge, in its language. Statements :months of :customers that are
+# on no document; {rating} is the rating statement up to its lines.
+_LINES_OF_STATEMENTS = """
+CREATE TEMP TABLE drafting ON COMMIT DROP AS
+WITH billed AS MATERIALIZED (
+    SELECT s.month, s.customer_id, c.language = 'de' AS de, {decision} AS category
+      FROM statements s JOIN customers c ON c.id = s.customer_id
+     WHERE s.month = ANY(CAST(:months AS date[])) AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
+), rated AS ({rating}), printed AS (
+    SELECT b.month, b.customer_id, b.category, p.position AS place, l.product_id,
+           CASE WHEN b.de THEN p.name_de ELSE p.name_en END AS name,
+           CASE WHEN l.prorated THEN
+                    to_char(l.from_day, CASE WHEN b.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
+                    || to_char(l.until_day - 1, CASE WHEN b.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
+                    || l.days || CASE WHEN b.de THEN ' von ' ELSE ' of ' END || l.month_days
+                    || CASE WHEN b.de THEN ' Tagen' ELSE ' days' END
+                    || CASE WHEN p.kind IN ('users', 'ips')
+                            THEN ', ' || l.quantity || ' ' || CASE WHEN b.de THEN p.unit_de ELSE p.unit_en END
+                            ELSE '' END
+                WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''
+                WHEN l.last_unit IS NULL THEN CASE WHEN b.de THEN 'ab ' ELSE 'from ' END || l.first_unit
+                ELSE CASE WHEN b.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit
+           END AS detail,
+           coalesce(l.units, 1)::numeric AS quantity,
+           CASE WHEN NOT l.prorated THEN CASE WHEN b.de THEN p.unit_de ELSE p.unit_en END ELSE '' END AS unit,
+           coalesce(l.unit_price, l.amount) AS unit_price, l.amount,
+           CASE WHEN l.prorated THEN l.from_day ELSE l.month END AS service_from,
+           CASE WHEN l.prorated THEN l.until_day - 1 ELSE l.month + l.month_days - 1 END AS service_until,
+           l.first_unit AS place_in
+      FROM rated l
+      JOIN billed b USING (month, customer_id)
+      JOIN products p ON p.id = l.product_id
+    UNION ALL
+    SELECT b.month, b.customer_id, b.category, p.position, p.id, a.text,
+           CASE WHEN a.month_meant = a.month THEN ''
+                ELSE CASE WHEN b.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY') END,
+           sign(a.amount), '', abs(a.amount), a.amount,
+           a.month_meant, (a.month_meant + interval '1 month')::date - 1, a.id
+      FROM adjustments a
+      JOIN billed b USING (month, customer_id)
+      JOIN products p ON p.kind = 'adjustment'
+     WHERE a.withdrawn_at IS NULL
+)
+SELECT p.month, p.customer_id, p.category, p.product_id, p.name, p.detail, p.quantity, p.unit, p.unit_price, p.amount,
+       CASE p.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END AS vat_rate,
+       p.service_from, p.service_until,
+       row_number() OVER (PARTITION BY p.month, p.customer_id
+                          ORDER BY p.place, p.product_id, p.service_from, p.place_in)::int AS position
+  FROM printed p
+  LEFT JOIN (SELECT valid_from, lead(valid_from) OVER (ORDER BY valid_from) AS valid_until, rate FROM vat_rates) v
+    ON v.valid_from <= p.service_until AND (v.valid_until IS NULL OR v.valid_until > p.service_until)
+"""
+
+# Tax is summed per rate and rounded once (`billing-rules`, Money).
+_INVOICES = """
+WITH taxed AS (
+    SELECT month, customer_id, category, vat_rate, sum(amount) AS net,
+           coalesce(round(sum(amount) * vat_rate / 100, 2), 0) AS vat
+      FROM drafting GROUP BY month, customer_id, category, vat_rate
+), total AS (
+    SELECT month, customer_id, category, sum(net) AS net, sum(vat) AS vat
+      FROM taxed GROUP BY month, customer_id, category
+)
+INSERT INTO invoices (kind, customer_id, month, service_from, service_until, language, currency, purchase_order,
+                      intro, closing, net, vat, gross, vat_category, created_by)
+SELECT CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, t.customer_id, t.month, t.month,
+       (t.month + interval '1 month')::date - 1, c.language, o.currency, c.purchase_order,
+       CASE c.language WHEN 'de' THEN o.intro_de ELSE o.intro_en END,
+       CASE c.language WHEN 'de' THEN o.closing_de ELSE o.closing_en END,
+       t.net, t.vat, t.net + t.vat, t.category, :user_id
+  FROM total t JOIN customers c ON c.id = t.customer_id CROSS JOIN company o
+ ORDER BY t.month, c.number
+"""
+
+
+def from_statements(conn: Connection, months: Sequence[date], *, customer_id: int | None = None, user: User) -> int:
+    """Draft one document for each statement of these closed months that is on none; returns how many.
+
+    The caller holds the permission and the months' rows. A total below zero drafts a credit note.
+    """
+    narrowed = "" if customer_id is None else "AND s.customer_id = :customer_id"
+    rating = billing.statement(select="SELECT * FROM line", customers=customer_id is not None)
+    values = {"months": list(months), "customer_id": customer_id, "customers": [customer_id], "user_id": user.id}
+    conn.execute(text("DROP TABLE IF EXISTS drafting"))
+    create = _LINES_OF_STATEMENTS.format(decision=vat.DECISION, narrowed=narrowed, rating=rating)
+    conn.execute(text(create), values)
+    conn.execute(text("ANALYZE drafting"))
+    newest = conn.scalar(text("SELECT coalesce(max(id), 0) FROM invoices"))
+    drafted = conn.execute(text(_INVOICES), values).rowcount
+    values["newest"] = newest
+    conn.execute(
+        text("""
+            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
+                                       unit_price, amount, vat_rate, service_from, service_until)
+            SELECT i.id, d.position, d.product_id, true, d.name, d.detail, d.quantity, d.unit,
+                   d.unit_price, d.amount, d.vat_rate, d.service_from, d.service_until
+              FROM drafting d
+              JOIN invoices i ON i.customer_id = d.customer_id AND i.month = d.month
+             WHERE i.id > :newest AND i.created_by = :user_id AND i.state = 'draft'"""),
+        values,
+    )
+    conn.execute(
+        text("""
+            INSERT INTO invoice_taxes (invoice_id, rate, category, net, vat)
+            SELECT i.id, d.vat_rate, d.category, sum(d.amount), round(sum(d.amount) * d.vat_rate / 100, 2)
+              FROM drafting d
+              JOIN invoices i ON i.customer_id = d.customer_id AND i.month = d.month
+             WHERE i.id > :newest AND i.created_by = :user_id AND i.state = 'draft' AND d.vat_rate IS NOT NULL
+             GROUP BY i.id, d.vat_rate, d.category"""),
+        values,
+    )
+    conn.execute(
+        text("""
+            UPDATE statements s SET invoice_id = i.id FROM invoices i
+             WHERE i.customer_id = s.customer_id AND i.month = s.month AND s.month = ANY(CAST(:months AS date[]))
+               AND i.id > :newest AND i.created_by = :user_id AND i.state = 'draft' AND s.invoice_id IS NULL"""),
+        values,
+    )
+    return drafted
+
+
+def draft_unbilled(conn: Connection, customer_id: int, month: date, *, user: User) -> int:
+    """Draft the released charges of a closed month again and return the draft's id (`billing-rules`)."""
+    require(user, Permission.EDIT_INVOICES)
+    claimed = conn.scalar(
+        text("""SELECT month FROM statements WHERE customer_id = :customer AND month = :month
+                   AND month < open_month() AND invoice_id IS NULL AND amount <> 0 FOR UPDATE"""),
+        {"customer": customer_id, "month": month},
+    )
+    if claimed is None:
+        raise Conflict("These charges are already on a document, or their month is not closed.")
+    from_statements(conn, [month], customer_id=customer_id, user=user)
+    invoice_id: int = conn.execute(
+        text("SELECT invoice_id FROM statements WHERE customer_id = :customer AND month = :month"),
+        {"customer": customer_id, "month": month},
+    ).scalar_one()
+    audit.record(
+        conn, "draft unbilled", "invoice", invoice_id, user_id=user.id, customer_id=customer_id,
+        changes={"month": (None, month)},
+    )  # fmt: skip
+    return invoice_id
+
+
+# ------------------------------------------------------------------------------ by hand
+
+
+def create(
+    conn: Connection,
+    customer_id: int,
+    *,
+    service_from: date,
+    service_until: date,
+    lines: Sequence[DraftLine],
+    user: User,
+    request_key: UUID | None = None,
+) -> int:
+    """Write a draft by hand for a billed customer and return its id (row S3)."""
+    require(user, Permission.EDIT_INVOICES)
+    once(conn, request_key)
+    customer = customers.customer(conn, customer_id)
+    if not customer.billed:
+        raise Conflict(f"{customer.name} is a test customer and gets no invoices. Convert it to billed first.")
+    _require_period(service_from, service_until)
+    checked = _checked(lines)
+    invoice_id: int = conn.execute(
+        text("""
+            INSERT INTO invoices (customer_id, service_from, service_until, language, currency, purchase_order,
+                                  intro, closing, created_by)
+            SELECT c.id, :service_from, :service_until, c.language, o.currency, c.purchase_order,
+                   CASE c.language WHEN 'de' THEN o.intro_de ELSE o.intro_en END,
+                   CASE c.language WHEN 'de' THEN o.closing_de ELSE o.closing_en END, :user_id
+              FROM customers c CROSS JOIN company o WHERE c.id = :id RETURNING id"""),
+        {"id": customer_id, "service_from": service_from, "service_until": service_until, "user_id": user.id},
+    ).scalar_one()
+    _write_lines(conn, invoice_id, checked)
+    recompute(conn, [invoice_id])
+    audit.record(
+        conn, "create draft", "invoice", invoice_id, user_id=user.id, customer_id=customer_id,
+        changes={"net": (None, sum((line.amount for line in checked), Decimal(0)))},
+    )  # fmt: skip
+    return invoice_id
+
+
+def edit(
+    conn: Connection,
+    invoice_id: int,
+    *,
+    version: int,
+    intro: str,
+    closing: str,
+    purchase_order: str,
+    due_on: date | None,
+    service_from: date,
+    service_until: date,
+    lines: Sequence[DraftLine],
+    user: User,
+) -> None:
+    """Save a draft's texts, due date, service period and the lines written by hand (row S3).
+
+    Lines and service period of the month close stay as they are. Raises Conflict for a stale form
+    and for a document that was issued meanwhile.
+    """
+    require(user, Permission.EDIT_INVOICES)
+    before = _held(conn, invoice_id)
+    if before.version != version:
+        raise Conflict("Somebody else changed this draft after you opened it. Reload and enter your change again.")
+    if before.month is not None:
+        service_from, service_until = before.service_from, before.service_until
+    _require_period(service_from, service_until)
+    values: dict[str, Any] = {
+        "intro": fields.block(intro, field="intro", label="The text above the lines"),
+        "closing": fields.block(closing, field="closing", label="The text below the lines"),
+        "purchase_order": fields.line(purchase_order, field="purchase_order", label="The purchase-order reference"),
+        "due_on": due_on,
+        "service_from": service_from,
+        "service_until": service_until,
+    }
+    checked = _checked(lines)
+    conn.execute(update(invoices).where(invoices.c.id == invoice_id).values(version=version + 1, **values))
+    conn.execute(delete(invoice_lines).where(invoice_lines.c.invoice_id == invoice_id, ~invoice_lines.c.from_close))
+    _write_lines(conn, invoice_id, checked)
+    recompute(conn, [invoice_id])
+    after = conn.execute(text("SELECT net FROM invoices WHERE id = :id"), {"id": invoice_id}).scalar_one()
+    changed = audit.difference(before._asdict(), values | {"net": after})
+    audit.record(
+        conn, "edit draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id, changes=changed
+    )
+
+
+def remove(conn: Connection, invoice_id: int, *, user: User) -> None:
+    """Delete a draft; charges of the month close that were on it become unbilled (row S3)."""
+    require(user, Permission.EDIT_INVOICES)
+    before = _held(conn, invoice_id)
+    conn.execute(text("UPDATE statements SET invoice_id = NULL WHERE invoice_id = :id"), {"id": invoice_id})
+    conn.execute(delete(invoices).where(invoices.c.id == invoice_id))
+    audit.record(
+        conn, "delete draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id,
+        changes={"net": (before.net, None), "month": (before.month, None)},
+    )  # fmt: skip
+
+
+def remove_month(conn: Connection, month: date, *, user: User) -> int:
+    """Delete all drafts of a month that is reopened; returns how many. The caller holds the month's row."""
+    values = {"month": month}
+    audit.record_all(
+        conn,
+        "delete draft",
+        "invoice",
+        query="""SELECT id AS object_id, customer_id,
+                          jsonb_build_object('net', jsonb_build_array(net::text, NULL)) AS changes
+                   FROM invoices WHERE month = :month AND state = 'draft'""",
+        values=values,
+        user_id=user.id,
+    )
+    conn.execute(
+        text("UPDATE statements SET invoice_id = NULL WHERE month = :month AND invoice_id IS NOT NULL"), values
+    )
+    return conn.execute(text("DELETE FROM invoices WHERE month = :month AND state = 'draft'"), values).rowcount
+
+
+def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
+    """Decide VAT anew for these drafts, and sum lines, taxes and totals.
+
+    The rate is the one of the day on which the line's service ends.
+    """
+    values = {"ids": list(invoice_ids)}
+    conn.execute(
+        text(f"""
+            UPDATE invoices i SET vat_category = {vat.DECISION} FROM customers c
+             WHERE c.id = i.customer_id AND i.id = ANY(CAST(:ids AS bigint[]))"""),
+        values,
+    )
+    rate = vat.RATE.format(day="coalesce(l.service_until, i.service_until)")
+    conn.execute(
+        text(f"""
+            UPDATE invoice_lines l
+               SET vat_rate = CASE i.vat_category WHEN 'S' THEN {rate} WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END
+              FROM invoices i WHERE i.id = l.invoice_id AND i.id = ANY(CAST(:ids AS bigint[]))"""),
+        values,
+    )
+    conn.execute(text("DELETE FROM invoice_taxes WHERE invoice_id = ANY(CAST(:ids AS bigint[]))"), values)
+    conn.execute(
+        text("""
+            INSERT INTO invoice_taxes (invoice_id, rate, category, net, vat)
+            SELECT i.id, l.vat_rate, i.vat_category, sum(l.amount), round(sum(l.amount) * l.vat_rate / 100, 2)
+              FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+             WHERE i.id = ANY(CAST(:ids AS bigint[])) AND l.vat_rate IS NOT NULL
+             GROUP BY i.id, l.vat_rate, i.vat_category"""),
+        values,
+    )
+    conn.execute(
+        text("""
+            UPDATE invoices i SET net = s.net, vat = s.vat, gross = s.net + s.vat,
+                   kind = CASE WHEN s.net < 0 THEN 'credit_note' ELSE 'invoice' END
+              FROM (SELECT d.id, coalesce((SELECT sum(amount) FROM invoice_lines WHERE invoice_id = d.id), 0) AS net,
+                           coalesce((SELECT sum(vat) FROM invoice_taxes WHERE invoice_id = d.id), 0) AS vat
+                      FROM invoices d WHERE d.id = ANY(CAST(:ids AS bigint[]))) s
+             WHERE i.id = s.id"""),
+        values,
+    )
+
+
+def _held(conn: Connection, invoice_id: int) -> Any:
+    row = conn.execute(
+        text("""SELECT id, customer_id, month, state, version, net, intro, closing, purchase_order, due_on,
+                       service_from, service_until
+                  FROM invoices WHERE id = :id FOR UPDATE"""),
+        {"id": invoice_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFound("This draft does not exist (any more).")
+    if row.state != "draft":
+        raise Conflict("This document was issued and never changes. Cancel it by a cancellation invoice instead.")
+    return row
+
+
+def _write_lines(conn: Connection, invoice_id: int, lines: Sequence[DraftLine]) -> None:
+    if not lines:
+        return
+    first = conn.scalar(
+        text("SELECT coalesce(max(position), 0) + 1 FROM invoice_lines WHERE invoice_id = :id"), {"id": invoice_id}
+    )
+    conn.execute(
+        insert(invoice_lines),
+        [
+            vars(line) | {"invoice_id": invoice_id, "position": (first or 1) + index, "amount": line.amount}
+            for index, line in enumerate(lines)
+        ],
+    )
+
+
+def _checked(lines: Sequence[DraftLine]) -> list[DraftLine]:
+    """The lines with trimmed texts. The field of a refusal is `row.column`, rows counted from 1."""
+    if len(lines) > MOST_LINES:
+        raise Invalid(f"A document has at most {MOST_LINES} lines written by hand.", field=f"{MOST_LINES + 1}.name")
+    checked = []
+    for row, line in enumerate(lines, start=1):
+        name = fields.line(line.name, field=f"{row}.name", label=f"The text of line {row}", required=True)
+        detail = fields.line(line.detail, field=f"{row}.detail", label=f"The detail of line {row}")
+        unit = fields.line(line.unit, field=f"{row}.unit", label=f"The unit of line {row}", longest=30)
+        _require_number(line.quantity, 4, field=f"{row}.quantity", label=f"The quantity of line {row}")
+        _require_number(line.unit_price, 4, field=f"{row}.unit_price", label=f"The unit price of line {row}")
+        if line.quantity == 0:
+            raise Invalid(f"The quantity of line {row} is 0.", field=f"{row}.quantity")
+        if line.unit_price < 0:
+            message = f"The unit price of line {row} is negative. For a credit, make the quantity negative."
+            raise Invalid(message, field=f"{row}.unit_price")
+        if abs(line.amount) > LARGEST:
+            raise Invalid(f"The amount of line {row} is too large.", field=f"{row}.quantity")
+        checked.append(DraftLine(name, detail, line.quantity, unit, line.unit_price))
+    return checked
+
+
+def _require_number(value: Decimal, decimals: int, *, field: str, label: str) -> None:
+    exponent = value.normalize().as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise Invalid(f"{label} is not a number.", field=field)
+    if -exponent > decimals:
+        raise Invalid(f"{label} has more than {decimals} decimals.", field=field)
+    if abs(value) > LARGEST:
+        raise Invalid(f"{label} is too large.", field=field)
+
+
+def _require_period(service_from: date, service_until: date) -> None:
+    if service_until < service_from:
+        raise Invalid("The service period ends before it starts.", field="service_until")

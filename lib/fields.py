@@ -1,0 +1,73 @@
+"""Checks of typed values that more than one noun needs. Each refuses with a sentence at its field."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import pycountry
+
+from lib.errors import Invalid
+
+LONGEST = 200
+_EMAIL = re.compile(r"[^@\s,;<>\"']{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\.[A-Za-z]{2,63}")
+
+
+def line(value: Any, *, field: str, label: str, required: bool = False, longest: int = LONGEST) -> str:
+    """One line of text, trimmed; refuses control characters and what is too long."""
+    typed = unicodedata.normalize("NFC", str(value or "")).strip()
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in typed):
+        raise Invalid(f"{label} contains a character that can't be printed. Type it anew.", field=field)
+    return _sized(typed, field=field, label=label, required=required, longest=longest)
+
+
+def block(value: Any, *, field: str, label: str, required: bool = False, longest: int = 2000) -> str:
+    """Text of several lines, trimmed; refuses control characters other than line breaks and tabs."""
+    typed = unicodedata.normalize("NFC", str(value or "")).replace("\r\n", "\n").strip()
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in typed):
+        raise Invalid(f"{label} contains a character that can't be printed. Type it anew.", field=field)
+    return _sized(typed, field=field, label=label, required=required, longest=longest)
+
+
+def email(value: Any, *, field: str, label: str = "The e-mail address", required: bool = False) -> str:
+    """An e-mail address as mail servers take it."""
+    typed = line(value, field=field, label=label, required=required, longest=254)
+    if typed and (not _EMAIL.fullmatch(typed) or ".." in typed):
+        raise Invalid(f"“{typed[:60]}” is not an e-mail address. Write it like name@company.example.", field=field)
+    return typed
+
+
+def country(value: Any, *, field: str) -> str:
+    """A country's two-letter code (ISO 3166-1)."""
+    code = str(value or "").strip().upper()
+    if pycountry.countries.get(alpha_2=code) is None:
+        raise Invalid("Choose a country.", field=field)
+    return code
+
+
+def one_of(value: Any, choices: Mapping[str, str], *, field: str, label: str) -> str:
+    """One of the keys of `choices`."""
+    if value not in choices:
+        raise Invalid(f"{label}: choose one of {', '.join(choices.values())}.", field=field)
+    return str(value)
+
+
+def whole(value: Any, *, field: str, label: str, lowest: int = 0, highest: int = 10_000_000) -> int:
+    """A whole number within its limits; takes what people type (1.000)."""
+    try:
+        number = int(str(value).strip().replace(".", "").replace(",", "").replace(" ", ""))
+    except ValueError:
+        raise Invalid(f"{label} must be a whole number.", field=field) from None
+    if isinstance(value, float) and value != int(value):
+        raise Invalid(f"{label} must be a whole number.", field=field)
+    if not lowest <= number <= highest:
+        raise Invalid(f"{label} must be between {lowest:,} and {highest:,}.", field=field)
+    return number
+
+
+def _sized(typed: str, *, field: str, label: str, required: bool, longest: int) -> str:
+    if required and not typed:
+        raise Invalid(f"{label} is required.", field=field)
+    if len(typed) > longest:
+        raise Invalid(f"{label} is too long: {len(typed):,} characters, at most {longest:,}.", field=field)
+    return typed

@@ -1,0 +1,351 @@
+"""Prices by version: list prices, individual prices, purchase prices (rows G15, B5).
+
+A version is valid from the first of an open month until the next one starts. Versions are added,
+never edited; one whose month is still open can be withdrawn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, func, insert, text, update
+
+from lib import audit, billing, periods, products
+from lib.auth import Permission, User, require
+from lib.billing import Tier
+from lib.db import conflicts
+from lib.errors import Conflict, Invalid, NotFound
+from lib.money import LARGEST, shown
+from lib.requests import once
+from lib.tables import price_tiers, prices, purchase_prices
+
+MOST_TIERS = 50
+_REFUSALS = periods.REFUSALS | {
+    "prices_version_key": "There is already a price from that month. Withdraw it first, or choose another month.",
+    "purchase_prices_version_key": "There is already a purchase price from that month. Withdraw it first.",
+    "tiers_are_contiguous": "The ranges start at 1, leave no gap, and the last one is open.",
+    "price_tiers_no_overlap": "Two ranges overlap.",
+}
+
+
+@dataclass(frozen=True)
+class Version:
+    """A price from its month on. An individual one that `returns_to_list` has no ranges."""
+
+    id: int
+    product_id: int
+    customer_id: int | None
+    customer: str
+    valid_from: date
+    until_month: date | None
+    returns_to_list: bool
+    tiers: list[Tier]
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True)
+class PurchasePrice:
+    """What a unit costs us from its month on."""
+
+    id: int
+    product_id: int
+    valid_from: date
+    unit_price: Decimal
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a proposed price does to one customer's month. `individual`: not touched, has its own price."""
+
+    customer_id: int
+    number: str
+    name: str
+    quantity: int
+    before: Decimal | None
+    after: Decimal | None
+    individual: bool
+
+    @property
+    def difference(self) -> Decimal | None:
+        """After less before; None where either has no price."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
+
+def versions(
+    conn: Connection, product_id: int, *, individual: bool = False, customer_id: int | None = None
+) -> list[Version]:
+    """The list price versions of a product, or its individual ones, the newest first."""
+    found = conn.execute(
+        text("""
+            SELECT s.price_id AS id, s.product_id, s.customer_id, coalesce(c.number || ' ' || c.name, '') AS customer,
+                   s.from_month AS valid_from, s.until_month, s.returns_to_list, p.recorded_at,
+                   coalesce(st.name, 'System') AS recorded_by,
+                   coalesce((SELECT json_agg(json_build_array(first_unit, last_unit, unit_price::text)
+                                             ORDER BY first_unit)
+                               FROM price_tiers t WHERE t.price_id = s.price_id), '[]') AS tiers
+              FROM price_spans s
+              JOIN prices p ON p.id = s.price_id
+              LEFT JOIN customers c ON c.id = s.customer_id
+              LEFT JOIN staff st ON st.id = p.recorded_by
+             WHERE s.product_id = :product AND (s.customer_id IS NOT NULL) = :individual
+               AND (CAST(:customer AS bigint) IS NULL OR s.customer_id = :customer)
+             ORDER BY customer, s.from_month DESC"""),
+        {"product": product_id, "individual": individual or customer_id is not None, "customer": customer_id},
+    )
+    return [Version(**(dict(row._mapping) | {"tiers": _tiers(row.tiers)})) for row in found]
+
+
+def version_in(conn: Connection, product_id: int, *, month: date, customer_id: int | None = None) -> Version | None:
+    """The price that rules a month: the customer's own one where it has one, else the list price."""
+    for candidates in (customer_id, None):
+        for version in versions(conn, product_id, customer_id=candidates):
+            started = version.valid_from <= month
+            if started and (version.until_month is None or version.until_month > month) and not version.returns_to_list:
+                return version
+    return None
+
+
+def set_list_price(
+    conn: Connection,
+    product_id: int,
+    *,
+    valid_from: date,
+    tiers: Sequence[Tier],
+    user: User,
+    request_key: UUID | None = None,
+) -> int:
+    """Add a list price version from the first of an open month and return its id."""
+    return _add(conn, product_id, None, valid_from=valid_from, tiers=tiers, user=user, request_key=request_key)
+
+
+def set_individual_price(
+    conn: Connection,
+    product_id: int,
+    customer_id: int,
+    *,
+    valid_from: date,
+    tiers: Sequence[Tier],
+    user: User,
+    request_key: UUID | None = None,
+) -> int:
+    """Add a price that wins over the list price for one customer and return its id.
+
+    Without `tiers` the list price rules again from that month on.
+    """
+    return _add(conn, product_id, customer_id, valid_from=valid_from, tiers=tiers, user=user, request_key=request_key)
+
+
+def withdraw(conn: Connection, price_id: int, *, user: User) -> None:
+    """Take back a version whose month is still open; a month already closed was billed by it."""
+    require(user, Permission.EDIT_PRICES)
+    first_open = periods.hold_open_month(conn)
+    row = conn.execute(
+        text("SELECT product_id, customer_id, valid_from, withdrawn_at FROM prices WHERE id = :id FOR UPDATE"),
+        {"id": price_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFound("This price does not exist.")
+    if row.withdrawn_at is not None:
+        raise Conflict("This price was already withdrawn.")
+    if row.valid_from < first_open:
+        raise Conflict("A closed month was billed at this price, so it stays. Add a new version instead.")
+    conn.execute(update(prices).where(prices.c.id == price_id).values(withdrawn_at=func.now()))
+    billing.keep(conn, customers=_touched(row.customer_id))
+    audit.record(
+        conn,
+        "withdraw",
+        "price",
+        price_id,
+        user_id=user.id,
+        customer_id=row.customer_id,
+        changes={"valid_from": (row.valid_from, None)},
+    )
+
+
+def set_purchase_price(
+    conn: Connection,
+    product_id: int,
+    *,
+    valid_from: date,
+    unit_price: Decimal,
+    user: User,
+    request_key: UUID | None = None,
+) -> int:
+    """Add what a unit costs us from the first of an open month."""
+    require(user, Permission.EDIT_PURCHASE_PRICES)
+    once(conn, request_key)
+    _require_month(conn, valid_from)
+    product = products.product(conn, product_id)
+    _require_price(unit_price, field="unit_price")
+    with conflicts(_REFUSALS):
+        price_id: int = conn.execute(
+            insert(purchase_prices)
+            .values(product_id=product_id, valid_from=valid_from, unit_price=unit_price, recorded_by=user.id)
+            .returning(purchase_prices.c.id)
+        ).scalar_one()
+    changes = {product.name_en: (None, unit_price), "valid_from": (None, valid_from)}
+    audit.record(conn, "set", "purchase price", price_id, user_id=user.id, changes=changes)
+    return price_id
+
+
+def withdraw_purchase_price(conn: Connection, price_id: int, *, user: User) -> None:
+    """Take back a purchase price whose month is still open."""
+    require(user, Permission.EDIT_PURCHASE_PRICES)
+    first_open = periods.hold_open_month(conn)
+    row = conn.execute(
+        text("SELECT valid_from, withdrawn_at FROM purchase_prices WHERE id = :id FOR UPDATE"), {"id": price_id}
+    ).one_or_none()
+    if row is None:
+        raise NotFound("This purchase price does not exist.")
+    if row.withdrawn_at is not None:
+        raise Conflict("This purchase price was already withdrawn.")
+    if row.valid_from < first_open:
+        raise Conflict("Its month is closed, so it stays. Add a new one instead.")
+    conn.execute(update(purchase_prices).where(purchase_prices.c.id == price_id).values(withdrawn_at=func.now()))
+    changes = {"valid_from": (row.valid_from, None)}
+    audit.record(conn, "withdraw", "purchase price", price_id, user_id=user.id, changes=changes)
+
+
+def purchase_versions(conn: Connection, product_id: int, *, user: User) -> list[PurchasePrice]:
+    """The purchase prices of a product, the newest first. Only for roles that may see them."""
+    require(user, Permission.SEE_PURCHASE_PRICES)
+    found = conn.execute(
+        text("""SELECT p.id, p.product_id, p.valid_from, p.unit_price, p.recorded_at,
+                       coalesce(s.name, 'System') AS recorded_by
+                  FROM purchase_prices p LEFT JOIN staff s ON s.id = p.recorded_by
+                 WHERE p.product_id = :id AND p.withdrawn_at IS NULL ORDER BY p.valid_from DESC"""),
+        {"id": product_id},
+    )
+    return [PurchasePrice(**row._mapping) for row in found]
+
+
+def effects(conn: Connection, product_id: int, *, tiers: Sequence[Tier], valid_from: date) -> list[Effect]:
+    """Every billed customer of the product in the month `valid_from`: old and new amount (row B5).
+
+    Both amounts come from the rating statement. Customers with an individual price are listed as
+    not touched. Sorted by the size of the difference.
+    """
+    require_tiers(tiers)
+    columns = "customer_id, price_id, end_quantity, amount"
+    select = f"SELECT {columns} FROM charge WHERE product_id = :proposed_product"
+    values = billing.proposal(product_id, tiers, valid_from=valid_from) | {"months": [valid_from]}
+    old = billing.statement(select=select)
+    new = billing.statement(select=select, what_if=billing.PROPOSED_PRICE)
+    found = conn.execute(
+        text(f"""
+            SELECT c.id AS customer_id, c.number, c.name, new.end_quantity AS quantity,
+                   old.amount AS before, new.amount AS after, new.price_id IS DISTINCT FROM -1 AS individual
+              FROM ({new}) new
+              JOIN ({old}) old USING (customer_id)
+              JOIN customers c ON c.id = new.customer_id
+             ORDER BY abs(new.amount - old.amount) DESC NULLS LAST, c.sort_name"""),
+        values,
+    )
+    return [Effect(**row._mapping) for row in found]
+
+
+def require_tiers(tiers: Sequence[Tier]) -> None:
+    """Refuse ranges with gaps or overlaps, negative prices, more than 4 decimals (`billing-rules`, Prices).
+
+    The field of the refusal is `row.column`, rows counted from 1.
+    """
+    if not tiers:
+        raise Invalid("Enter at least one range.", field="1.first_unit")
+    if len(tiers) > MOST_TIERS:
+        raise Invalid(f"A price has at most {MOST_TIERS} ranges.", field=f"{MOST_TIERS + 1}.first_unit")
+    expected = 1
+    for row, tier in enumerate(tiers, start=1):
+        if tier.first_unit != expected:
+            problem = "overlaps the one before" if tier.first_unit < expected else "leaves a gap"
+            if row == 1:
+                problem = "doesn't start at 1"
+            raise Invalid(f"Range {row} {problem}: it must start at {expected}.", field=f"{row}.first_unit")
+        last = row == len(tiers)
+        if last != (tier.last_unit is None):
+            message = (
+                "The last range is open: leave its upper bound empty." if last else f"Range {row} needs an upper bound."
+            )
+            raise Invalid(message, field=f"{row}.last_unit")
+        if tier.last_unit is not None and not tier.first_unit <= tier.last_unit <= 10_000_000:
+            raise Invalid(f"Range {row} ends before it starts, or beyond 10,000,000.", field=f"{row}.last_unit")
+        _require_price(tier.unit_price, field=f"{row}.unit_price")
+        expected = (tier.last_unit or 0) + 1
+
+
+def _add(
+    conn: Connection,
+    product_id: int,
+    customer_id: int | None,
+    *,
+    valid_from: date,
+    tiers: Sequence[Tier],
+    user: User,
+    request_key: UUID | None,
+) -> int:
+    require(user, Permission.EDIT_PRICES)
+    once(conn, request_key)
+    product = products.product(conn, product_id)
+    if product.kind == "adjustment":
+        raise Invalid("Adjustments have no price.", field="product")
+    _require_month(conn, valid_from)
+    returns = customer_id is not None and not tiers
+    if not returns:
+        require_tiers(tiers)
+    values = {"product_id": product_id, "customer_id": customer_id, "valid_from": valid_from, "recorded_by": user.id}
+    with conflicts(_REFUSALS | {"prices_customer_id_fkey": "This customer does not exist."}):
+        price_id: int = conn.execute(
+            insert(prices).values(returns_to_list=returns, **values).returning(prices.c.id)
+        ).scalar_one()
+        if tiers:
+            conn.execute(insert(price_tiers), [vars(tier) | {"price_id": price_id} for tier in tiers])
+    billing.keep(conn, customers=_touched(customer_id))
+    changes = {product.name_en: (None, described(tiers) if tiers else "list price"), "valid_from": (None, valid_from)}
+    audit.record(conn, "set", "price", price_id, user_id=user.id, customer_id=customer_id, changes=changes)
+    return price_id
+
+
+def described(tiers: Sequence[Tier]) -> str:
+    """Ranges in one line: 1–50 at 2.00, from 51 at 1.50."""
+    if len(tiers) == 1:
+        return price_shown(tiers[0].unit_price)
+    return ", ".join(
+        f"{tier.first_unit}–{tier.last_unit} at {price_shown(tier.unit_price)}"
+        if tier.last_unit
+        else f"from {tier.first_unit} at {price_shown(tier.unit_price)}"
+        for tier in tiers
+    )
+
+
+def price_shown(price: Decimal) -> str:
+    """A unit price with two decimals, or as many as it has up to four."""
+    return shown(price, decimals=2 if price == price.quantize(Decimal("0.01")) else 4)
+
+
+def _touched(customer_id: int | None) -> list[int] | None:
+    return None if customer_id is None else [customer_id]
+
+
+def _require_month(conn: Connection, valid_from: date) -> None:
+    first_open = periods.hold_open_month(conn)
+    periods.require_first_of_month(valid_from, field="valid_from")
+    periods.require_open(first_open, valid_from, field="valid_from")
+
+
+def _require_price(price: Decimal, *, field: str) -> None:
+    if price < 0:
+        raise Invalid("A price can't be negative.", field=field)
+    exponent = price.normalize().as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent > 4:
+        raise Invalid(f"{price} has more than 4 decimals.", field=field)
+    if price > LARGEST:
+        raise Invalid("The price is too large.", field=field)
+
+
+def _tiers(stored: list[Any]) -> list[Tier]:
+    return [Tier(first, last, Decimal(price)) for first, last, price in stored]

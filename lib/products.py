@@ -1,0 +1,165 @@
+"""The catalogue: what we sell, how a month of it is measured, and under which name it is printed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from lib import audit, billing, fields, periods
+from lib.auth import Permission, User, require
+from lib.db import conflicts
+from lib.errors import Conflict, Invalid, NotFound
+from lib.requests import once
+from lib.tables import products
+
+KINDS = {
+    "users": "Licensed users",
+    "option": "Option",
+    "ips": "IP scans",
+    "plan": "Plan",
+    "module": "Module",
+    "adjustment": "Adjustments",
+}
+BOOKABLE = ("users", "option", "ips", "plan", "module")
+MEASURES = {
+    "peak": "Highest quantity of the month",
+    "daily": "By days",
+    "end": "Quantity on the last day",
+    "full": "Whole month if booked on any day",
+}
+# `billing-rules`, What a month costs: the defaults of users, options and IPs.
+DEFAULT_MEASURE = {"users": "peak", "option": "daily", "ips": "daily", "plan": "daily", "module": "daily"}
+
+
+@dataclass(frozen=True)
+class Product:
+    """Something we sell. `kind` decides how it is booked, `measure` how a month of it is counted."""
+
+    id: int
+    code: str
+    kind: str
+    measure: str
+    name_de: str
+    name_en: str
+    description_de: str
+    description_en: str
+    unit_de: str
+    unit_en: str
+    article_number: str
+    position: int
+    on_sale: bool
+    version: int
+
+    @property
+    def counted(self) -> bool:
+        """Whether it has a number rather than being on or off."""
+        return self.kind in ("users", "ips")
+
+
+_COLUMNS = [products.c[name] for name in Product.__dataclass_fields__]
+
+
+def catalogue(conn: Connection, *, kinds: tuple[str, ...] = BOOKABLE) -> list[Product]:
+    """The products of these kinds, in the order in which documents print them."""
+    found = conn.execute(select(*_COLUMNS).where(products.c.kind.in_(kinds)).order_by("position", "id"))
+    return [Product(**row._mapping) for row in found]
+
+
+def product(conn: Connection, product_id: int) -> Product:
+    """One product. Raises NotFound."""
+    row = conn.execute(select(*_COLUMNS).where(products.c.id == product_id)).one_or_none()
+    if row is None:
+        raise NotFound("This product does not exist.")
+    return Product(**row._mapping)
+
+
+def product_of_kind(conn: Connection, kind: str) -> Product | None:
+    """The product of a kind of which there is only one (users, ips), or None before it was added."""
+    row = conn.execute(select(*_COLUMNS).where(products.c.kind == kind)).one_or_none()
+    return Product(**row._mapping) if row else None
+
+
+def add(
+    conn: Connection, *, kind: str, code: str, details: Mapping[str, Any], user: User, request_key: UUID | None = None
+) -> int:
+    """Add a product and return its id. There is one product of kind users and one of kind ips."""
+    require(user, Permission.EDIT_PRODUCTS)
+    once(conn, request_key)
+    fields.one_of(kind, {name: KINDS[name] for name in BOOKABLE}, field="kind", label="Kind")
+    values = _checked({"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]} | dict(details))
+    code = fields.line(code, field="code", label="The code", required=True, longest=40).lower()
+    refusals = {
+        "products_code_key": f"There is already a product with the code {code}.",
+        "products_single_kind_idx": f"There is already a product of the kind {KINDS[kind]}.",
+        "products_code_plain_check": "A code has only letters a–z, digits and hyphens.",
+    }
+    with conflicts(refusals):
+        product_id: int = conn.execute(
+            insert(products).values(kind=kind, code=code, **values).returning(products.c.id)
+        ).scalar_one()
+    changes = audit.difference({}, values | {"kind": kind, "code": code})
+    audit.record(conn, "create", "product", product_id, user_id=user.id, changes=changes)
+    return product_id
+
+
+def edit(conn: Connection, product_id: int, *, version: int, changes: Mapping[str, Any], user: User) -> None:
+    """Save a product's texts, measure and order.
+
+    The measure can't change once a closed month was measured by it: closed figures stay explained.
+    """
+    require(user, Permission.EDIT_PRODUCTS)
+    periods.hold_open_month(conn)
+    before = product(conn, product_id)
+    values = _checked(changes)
+    if values.get("measure", before.measure) != before.measure and _closed_charges(conn, product_id):
+        raise Conflict(
+            f"{before.name_en} was charged in a closed month, so its measure stays. "
+            "Withdraw it from sale and add a new product instead."
+        )
+    saved = conn.execute(
+        update(products)
+        .where(products.c.id == product_id, products.c.version == version)
+        .values(version=version + 1, **values)
+    )
+    if saved.rowcount == 0:
+        raise Conflict("Somebody else changed this product after you opened it. Reload and enter your change again.")
+    if "measure" in values and values["measure"] != before.measure:
+        billing.keep(conn, customers=None)
+    changed = audit.difference(vars(before), values)
+    if changed:
+        audit.record(conn, "edit", "product", product_id, user_id=user.id, changes=changed)
+
+
+def _closed_charges(conn: Connection, product_id: int) -> bool:
+    statement = text(
+        "SELECT EXISTS (SELECT FROM month_totals WHERE product_id = :id AND month < open_month() AND charges > 0)"
+    )
+    return bool(conn.scalar(statement, {"id": product_id}))
+
+
+def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {
+        "name_de": "The German name",
+        "name_en": "The English name",
+        "unit_de": "The German unit",
+        "unit_en": "The English unit",
+        "article_number": "The article number",
+    }
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name in labels:
+            required = name.startswith("name_")
+            values[name] = fields.line(value, field=name, label=labels[name], required=required, longest=120)
+        elif name in ("description_de", "description_en"):
+            values[name] = fields.block(value, field=name, label="The description")
+        elif name == "measure":
+            values[name] = fields.one_of(value, MEASURES, field=name, label="Measure")
+        elif name == "position":
+            values[name] = fields.whole(value, field=name, label="The position", highest=9999)
+        elif name == "on_sale":
+            values[name] = bool(value)
+        else:
+            raise Invalid(f"A product has no field {name}.", field=name)
+    return values

@@ -1,0 +1,16 @@
+"""A form that is sent twice saves once: a double click reaches the server as two requests."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, insert
+
+from lib.db import conflicts
+from lib.tables import requests
+
+
+def once(conn: Connection, key: UUID | None) -> None:
+    """Use up the key that was made when the form was drawn. Raises Conflict the second time."""
+    if key is None:
+        return
+    with conflicts({"requests_pkey": "This was already saved; the second click changed nothing."}):
+        conn.execute(insert(requests).values(key=key))

@@ -1,0 +1,611 @@
+"""The tables, as SQLAlchemy Core sees them. The schema's history is in `lib/migrations/`.
+
+Views, triggers, functions and exclusion constraints live in the migrations alone: SQLAlchemy
+does not describe them. A test holds this file against the migrated database.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+    }
+)
+
+MONEY = Numeric(14, 2)
+UNIT_PRICE = Numeric(14, 4)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _stamp(name: str = "recorded_at") -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _ref(name: str, target: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(target), nullable=nullable)
+
+
+def _text(name: str, default: str | None = "") -> Column[str]:
+    """A text column that is empty rather than NULL: a clerk knows only one kind of nothing."""
+    return Column(name, Text, nullable=False, server_default=default)
+
+
+def _version() -> Column[int]:
+    """Counts the saves of a row that is edited as a whole, so that a stale form loses."""
+    return Column("version", Integer, nullable=False, server_default="1")
+
+
+# ---------------------------------------------------------------- staff and sign-in
+staff = Table(
+    "staff",
+    metadata,
+    _id(),
+    Column("username", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("must_change_password", Boolean, nullable=False, server_default="false"),
+    Column("disabled_at", DateTime(timezone=True)),
+    _stamp("created_at"),
+    _version(),
+    CheckConstraint("role IN ('viewer','sales','finance','admin')", name="role_known"),
+    CheckConstraint("username = lower(username) AND username <> ''", name="username_lower"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    _ref("staff_id", "staff.id"),
+    Column("site", Text, nullable=False, server_default="staff"),
+    _stamp("created_at"),
+    _stamp("last_seen_at"),
+    Column("ended_at", DateTime(timezone=True)),
+    Index("sessions_staff_id_idx", "staff_id"),
+)
+
+sign_in_tickets = Table(
+    "sign_in_tickets",
+    metadata,
+    Column("ticket_hash", LargeBinary, primary_key=True),
+    Column("nonce_hash", LargeBinary, nullable=False),
+    _ref("staff_id", "staff.id"),
+    _stamp("created_at"),
+    Column("used_at", DateTime(timezone=True)),
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    _id(),
+    Column("username", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    _stamp("at"),
+    Column("succeeded", Boolean, nullable=False),
+    Index("sign_in_attempts_who_idx", "username", "address", "at"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", Uuid, primary_key=True),
+    _stamp("at"),
+)
+
+# ---------------------------------------------------------------- audit
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _id(),
+    _stamp("at"),
+    _ref("staff_id", "staff.id", nullable=True),
+    Column("action", Text, nullable=False),
+    Column("object_type", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("customer_id", BigInteger),
+    Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Index("audit_log_at_idx", "at"),
+    Index("audit_log_object_idx", "object_type", "object_id"),
+    Index("audit_log_customer_id_idx", "customer_id"),
+)
+
+audit_personal = Table(
+    "audit_personal",
+    metadata,
+    Column("audit_id", BigInteger, ForeignKey("audit_log.id"), primary_key=True),
+    Column("customer_id", BigInteger, index=True),
+    Column("changes", JSONB, nullable=False),
+)
+
+# ---------------------------------------------------------------- settings
+company = Table(
+    "company",
+    metadata,
+    Column("id", Integer, primary_key=True, server_default="1"),
+    _text("name"),
+    _text("street"),
+    _text("postcode"),
+    _text("city"),
+    _text("country", "DE"),
+    _text("vat_id"),
+    _text("tax_number"),
+    _text("register_entry"),
+    _text("managing_directors"),
+    _text("email"),
+    _text("phone"),
+    _text("website"),
+    _text("bank_name"),
+    _text("iban"),
+    _text("bic"),
+    _text("currency", "EUR"),
+    _text("timezone", "Europe/Berlin"),
+    Column("payment_days", Integer, nullable=False, server_default="14"),
+    Column("change_threshold_percent", Integer, nullable=False, server_default="30"),
+    _text("intro_de"),
+    _text("intro_en"),
+    _text("closing_de"),
+    _text("closing_en"),
+    _text("self_service_article_name"),
+    _text("self_service_article_number"),
+    Column("logo", LargeBinary),
+    _version(),
+    CheckConstraint("id = 1", name="single_row"),
+    CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days_range"),
+    CheckConstraint("change_threshold_percent BETWEEN 1 AND 1000", name="threshold_range"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+)
+
+sellers = Table(
+    "sellers",
+    metadata,
+    _id(),
+    Column("content", JSONB, nullable=False),
+    Column("content_hash", Text, nullable=False, unique=True),
+    Column("logo", LargeBinary),
+    _stamp(),
+)
+
+vat_rates = Table(
+    "vat_rates",
+    metadata,
+    Column("valid_from", Date, primary_key=True),
+    Column("rate", Numeric(5, 2), nullable=False),
+    CheckConstraint("rate BETWEEN 0 AND 100", name="rate_range"),
+)
+
+number_series = Table(
+    "number_series",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("prefix", Text, nullable=False, unique=True),
+    Column("digits", Integer, nullable=False, server_default="5"),
+    CheckConstraint("kind IN ('invoice','credit_note','cancellation')", name="kind_known"),
+    CheckConstraint("prefix ~ '^[A-Z0-9-]{1,10}$'", name="prefix_plain"),
+    CheckConstraint("digits BETWEEN 3 AND 10", name="digits_range"),
+)
+
+number_counters = Table(
+    "number_counters",
+    metadata,
+    Column("kind", Text, ForeignKey("number_series.kind"), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("last", Integer, nullable=False),
+    CheckConstraint("last >= 0", name="last_not_negative"),
+)
+
+# ---------------------------------------------------------------- customers
+customers = Table(
+    "customers",
+    metadata,
+    _id(),
+    Column("number", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("billed_from", Date),
+    Column("ends_on", Date),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    _text("deactivation_reason"),
+    Column("invited_at", DateTime(timezone=True)),
+    Column("registered_at", DateTime(timezone=True)),
+    Column("locked_at", DateTime(timezone=True)),
+    _text("service_mode", "managed"),
+    _text("payment_method", "bank_transfer"),
+    _text("contact_name"),
+    _text("contact_email"),
+    _text("phone"),
+    _text("street"),
+    _text("postcode"),
+    _text("city"),
+    _text("country", "DE"),
+    Column("separate_billing", Boolean, nullable=False, server_default="false"),
+    _text("billing_name"),
+    _text("billing_street"),
+    _text("billing_postcode"),
+    _text("billing_city"),
+    _text("billing_country"),
+    _text("billing_email"),
+    _text("vat_id"),
+    Column("vat_id_valid", Boolean, nullable=False, server_default="false"),
+    Column("vat_id_checked_on", Date),
+    _text("tax_number"),
+    _text("no_tax_id_reason"),
+    _text("purchase_order"),
+    _text("language", "de"),
+    Column("payment_days", Integer),
+    Column("max_users", Integer),
+    Column("users_beyond_max", Boolean, nullable=False, server_default="false"),
+    _stamp("created_at"),
+    _version(),
+    Column(
+        "search",
+        Text,
+        Computed(
+            "lower(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id)",
+            persisted=True,
+        ),
+    ),
+    # The order of DIN 5007-1 (umlauts as their base letters), whatever collation the server has.
+    Column(
+        "sort_name",
+        Text,
+        Computed("lower(translate(name, 'ÄÖÜäöüßÉÈÊéèêÁÀáàÇç', 'AOUaousEEEeeeAAaaCc'))", persisted=True),
+    ),
+    CheckConstraint("phase IN ('test','billed')", name="phase_known"),
+    CheckConstraint("(phase = 'billed') = (billed_from IS NOT NULL)", name="billed_has_start"),
+    CheckConstraint("name <> ''", name="name_given"),
+    CheckConstraint("service_mode IN ('managed','self_service')", name="service_mode_known"),
+    CheckConstraint(
+        "payment_method IN ('bank_transfer','direct_debit','card','project_key','free')",
+        name="payment_method_known",
+    ),
+    CheckConstraint("language IN ('de','en')", name="language_known"),
+    CheckConstraint("country ~ '^[A-Z]{2}$'", name="country_iso"),
+    CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days_range"),
+    CheckConstraint("max_users >= 0", name="max_users_not_negative"),
+    Index("customers_name_idx", "phase", "sort_name", "id", postgresql_include=["billed_from", "ends_on"]),
+    Index("customers_number_idx", "phase", "number", "id", postgresql_include=["billed_from", "ends_on"]),
+    Index("customers_ends_on_idx", "phase", "ends_on", "id"),
+    Index("customers_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
+)
+
+lifecycle = Table(
+    "lifecycle",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("effective_on", Date, nullable=False),
+    Column("billed", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("ends_on", Date),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    Index("lifecycle_customer_id_idx", "customer_id", "effective_on", "id"),
+)
+
+# ---------------------------------------------------------------- products, prices
+products = Table(
+    "products",
+    metadata,
+    _id(),
+    Column("code", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("name_de", Text, nullable=False),
+    Column("name_en", Text, nullable=False),
+    _text("description_de"),
+    _text("description_en"),
+    _text("unit_de", "Stück"),
+    _text("unit_en", "unit"),
+    _text("article_number"),
+    Column("position", Integer, nullable=False, server_default="100"),
+    Column("on_sale", Boolean, nullable=False, server_default="true"),
+    _version(),
+    UniqueConstraint("id", "kind", name="products_id_kind_key"),
+    CheckConstraint("kind IN ('users','option','ips','plan','module','adjustment')", name="kind_known"),
+    CheckConstraint("measure IN ('peak','daily','end','full')", name="measure_known"),
+    CheckConstraint("name_de <> '' AND name_en <> ''", name="names_given"),
+    CheckConstraint("code ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="code_plain"),
+    Index(
+        "products_single_kind_idx",
+        "kind",
+        unique=True,
+        postgresql_where=text("kind IN ('users','ips','adjustment')"),
+    ),
+)
+
+bookings = Table(
+    "bookings",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("product_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("effective_on", Date, nullable=False),
+    Column("quantity", Integer),
+    Column("internal", Integer),
+    Column("external", Integer),
+    _ref("voids", "bookings.id", nullable=True),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    ForeignKeyConstraint(["product_id", "kind"], ["products.id", "products.kind"], name="bookings_product_fkey"),
+    CheckConstraint("(voids IS NULL) = (quantity IS NOT NULL)", name="quantity_or_void"),
+    CheckConstraint("quantity BETWEEN 0 AND 10000000", name="quantity_range"),
+    CheckConstraint("kind IN ('users','ips') OR quantity IN (0, 1)", name="switch_is_0_or_1"),
+    CheckConstraint(
+        "CASE WHEN kind = 'ips' AND voids IS NULL THEN internal >= 0 AND external >= 0"
+        " AND internal + external = quantity ELSE internal IS NULL AND external IS NULL END",
+        name="ip_split",
+    ),
+    CheckConstraint("kind <> 'adjustment'", name="adjustments_are_not_booked"),
+    Index("bookings_voided_once_key", "voids", unique=True, postgresql_where=text("voids IS NOT NULL")),
+    Index("bookings_ledger_idx", "customer_id", "product_id", "effective_on", "id"),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    _id(),
+    _ref("product_id", "products.id"),
+    _ref("customer_id", "customers.id", nullable=True),
+    Column("valid_from", Date, nullable=False),
+    Column("returns_to_list", Boolean, nullable=False, server_default="false"),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("valid_from = date_trunc('month', valid_from::timestamp)::date", name="from_first_of_month"),
+    CheckConstraint("NOT returns_to_list OR customer_id IS NOT NULL", name="only_individual_returns"),
+    Index(
+        "prices_version_key",
+        "product_id",
+        "customer_id",
+        "valid_from",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("withdrawn_at IS NULL"),
+    ),
+    Index("prices_customer_id_idx", "customer_id", postgresql_where=text("customer_id IS NOT NULL")),
+)
+
+price_tiers = Table(
+    "price_tiers",
+    metadata,
+    Column("price_id", BigInteger, ForeignKey("prices.id"), primary_key=True),
+    Column("first_unit", Integer, primary_key=True),
+    Column("last_unit", Integer),
+    Column("unit_price", UNIT_PRICE, nullable=False),
+    CheckConstraint("first_unit >= 1", name="starts_at_1_or_above"),
+    CheckConstraint("last_unit >= first_unit", name="not_empty"),
+    CheckConstraint("unit_price >= 0", name="price_not_negative"),
+)
+
+purchase_prices = Table(
+    "purchase_prices",
+    metadata,
+    _id(),
+    _ref("product_id", "products.id"),
+    Column("valid_from", Date, nullable=False),
+    Column("unit_price", UNIT_PRICE, nullable=False),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("valid_from = date_trunc('month', valid_from::timestamp)::date", name="from_first_of_month"),
+    CheckConstraint("unit_price >= 0", name="price_not_negative"),
+    Index(
+        "purchase_prices_version_key",
+        "product_id",
+        "valid_from",
+        unique=True,
+        postgresql_where=text("withdrawn_at IS NULL"),
+    ),
+)
+
+# ---------------------------------------------------------------- months, charges
+months = Table(
+    "months",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("approved_at", DateTime(timezone=True)),
+    _ref("approved_by", "staff.id", nullable=True),
+    Column("locked_at", DateTime(timezone=True)),
+    _ref("locked_by", "staff.id", nullable=True),
+    CheckConstraint("state IN ('open','approved','locked')", name="state_known"),
+    CheckConstraint("month = date_trunc('month', month::timestamp)::date", name="first_of_month"),
+    Index("months_one_open_key", text("(true)"), unique=True, postgresql_where=text("state = 'open'")),
+)
+
+rated_months = Table(
+    "rated_months",
+    metadata,
+    Column("month", Date, primary_key=True),
+    _stamp("rated_at"),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("customer_id", BigInteger, primary_key=True),
+    Column("product_id", BigInteger, primary_key=True),
+    Column("start_quantity", Integer, nullable=False),
+    Column("end_quantity", Integer, nullable=False),
+    _text("changes"),
+    Column("price_id", BigInteger),
+    Column("amount", MONEY),
+)
+
+adjustments = Table(
+    "adjustments",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("month", Date, nullable=False),
+    Column("month_meant", Date, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("text <> '' AND reason <> ''", name="explained"),
+    CheckConstraint("amount <> 0", name="amount_not_zero"),
+    Index("adjustments_customer_id_idx", "customer_id", "month"),
+    Index("adjustments_month_idx", "month"),
+)
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("customer_id", BigInteger, primary_key=True),
+    Column("amount", MONEY),
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id")),
+    Index("statements_amount_idx", "month", "amount", "customer_id"),
+    Index("statements_customer_id_idx", "customer_id", "month"),
+    Index("statements_invoice_id_idx", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+    Index("statements_unbilled_idx", "month", postgresql_where=text("invoice_id IS NULL AND amount <> 0")),
+)
+
+month_totals = Table(
+    "month_totals",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("product_id", BigInteger, primary_key=True),
+    Column("amount", MONEY, nullable=False),
+    Column("charges", Integer, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+)
+
+# ---------------------------------------------------------------- invoices
+invoices = Table(
+    "invoices",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False, server_default="invoice"),
+    Column("state", Text, nullable=False, server_default="draft"),
+    Column("number", Text),
+    Column("number_year", Integer),
+    Column("number_index", Integer),
+    _ref("customer_id", "customers.id"),
+    Column("month", Date),
+    _ref("cancels_id", "invoices.id", nullable=True),
+    Column("issued_on", Date),
+    Column("due_on", Date),
+    Column("service_from", Date, nullable=False),
+    Column("service_until", Date, nullable=False),
+    _text("language", "de"),
+    _text("currency", "EUR"),
+    _text("purchase_order"),
+    _text("intro"),
+    _text("closing"),
+    Column("net", MONEY, nullable=False, server_default="0"),
+    Column("vat", MONEY, nullable=False, server_default="0"),
+    Column("gross", MONEY, nullable=False, server_default="0"),
+    Column("vat_category", Text),
+    Column("vat_evidence", JSONB),
+    _ref("seller_id", "sellers.id", nullable=True),
+    Column("buyer", JSONB),
+    _stamp("created_at"),
+    _ref("created_by", "staff.id", nullable=True),
+    _version(),
+    CheckConstraint("kind IN ('invoice','credit_note','cancellation')", name="kind_known"),
+    CheckConstraint("state IN ('draft','issued','partly_paid','paid','written_off','cancelled')", name="state_known"),
+    CheckConstraint(
+        "(state = 'draft') = (number IS NULL) AND (number IS NULL) = (issued_on IS NULL)"
+        " AND (number IS NULL) = (seller_id IS NULL) AND (number IS NULL OR buyer IS NOT NULL)"
+        " AND (number IS NULL) = (number_index IS NULL) AND (number IS NULL) = (number_year IS NULL)"
+        " AND (number IS NULL OR (vat_category IS NOT NULL AND due_on IS NOT NULL))",
+        name="issued_is_complete",
+    ),
+    CheckConstraint("gross = net + vat", name="gross_is_net_plus_vat"),
+    CheckConstraint("service_until >= service_from", name="service_period"),
+    CheckConstraint("(kind = 'cancellation') = (cancels_id IS NOT NULL)", name="cancellation_names_original"),
+    CheckConstraint("vat_category IN ('S','AE','O')", name="vat_category_known"),
+    # Partial, so that a draft costs no entry in them.
+    Index("invoices_number_key", "number", unique=True, postgresql_where=text("number IS NOT NULL")),
+    Index(
+        "invoices_series_key",
+        "kind",
+        "number_year",
+        "number_index",
+        unique=True,
+        postgresql_where=text("number IS NOT NULL"),
+    ),
+    Index("invoices_cancelled_once_key", "cancels_id", unique=True, postgresql_where=text("cancels_id IS NOT NULL")),
+    Index("invoices_month_idx", "month", "state", "id"),
+    Index("invoices_customer_id_idx", "customer_id", "id"),
+    Index("invoices_state_idx", "state", "id"),
+)
+
+invoice_lines = Table(
+    "invoice_lines",
+    metadata,
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("product_id", BigInteger),
+    Column("from_close", Boolean, nullable=False, server_default="false"),
+    Column("name", Text, nullable=False),
+    _text("detail"),
+    Column("quantity", Numeric(14, 4), nullable=False),
+    _text("unit"),
+    Column("unit_price", UNIT_PRICE, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    Column("vat_rate", Numeric(5, 2)),
+    Column("service_from", Date),
+    Column("service_until", Date),
+    CheckConstraint("amount = round(quantity * unit_price, 2)", name="amount_is_quantity_times_price"),
+    CheckConstraint("unit_price >= 0", name="price_not_negative"),
+    CheckConstraint("name <> ''", name="name_given"),
+)
+
+invoice_taxes = Table(
+    "invoice_taxes",
+    metadata,
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id", ondelete="CASCADE"), primary_key=True),
+    Column("rate", Numeric(5, 2), primary_key=True),
+    Column("category", Text, nullable=False),
+    Column("net", MONEY, nullable=False),
+    Column("vat", MONEY, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id"), primary_key=True),
+    Column("format", Text, primary_key=True, server_default="pdf"),
+    Column("content", LargeBinary, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    _stamp("rendered_at"),
+    CheckConstraint("sha256 = sha256(content)", name="hash_matches"),
+)
