@@ -1,0 +1,346 @@
+"""What a document says and in which order: plain data in, the texts of `templates/invoice.typ` out.
+
+Everything is formatted here, in the document's language; the template only places it.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from babel import Locale
+
+from lib.document_words import WORDS, amount, day, iban, number, period, plain_rate, rate
+
+# Where the postcode follows the town.
+POSTCODE_LAST = {"GB", "IE", "US", "CA", "AU", "NZ"}
+# Invisible characters could turn the reading order round or hide text.
+UNWANTED = {"Cc", "Cf", "Cs", "Co", "Cn"}
+LONGEST_WORD = 36
+
+
+@dataclass(frozen=True)
+class Seller:
+    """The company as it was when the document was issued; the keys of sellers.content."""
+
+    name: str = ""
+    street: str = ""
+    postcode: str = ""
+    city: str = ""
+    country: str = "DE"
+    vat_id: str = ""
+    tax_number: str = ""
+    register_entry: str = ""
+    managing_directors: str = ""
+    email: str = ""
+    phone: str = ""
+    website: str = ""
+    bank_name: str = ""
+    iban: str = ""
+    bic: str = ""
+
+
+@dataclass(frozen=True)
+class Buyer:
+    """The customer as it was when the document was issued; the keys of invoices.buyer."""
+
+    number: str = ""
+    name: str = ""
+    street: str = ""
+    postcode: str = ""
+    city: str = ""
+    country: str = "DE"
+    vat_id: str = ""
+    email: str = ""
+    contact_name: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One position. `amount` is net and equals quantity × unit price to the cent."""
+
+    position: int
+    name: str
+    quantity: Decimal
+    unit_price: Decimal
+    amount: Decimal
+    detail: str = ""
+    unit: str = ""
+    product_id: int | None = None
+    vat_rate: Decimal | None = None
+    service_from: date | None = None
+    service_until: date | None = None
+
+
+@dataclass(frozen=True)
+class Tax:
+    """The VAT of one rate: percent, the sum of its lines, the tax on it."""
+
+    rate: Decimal
+    net: Decimal
+    vat: Decimal
+
+
+@dataclass(frozen=True)
+class Original:
+    """The document that a cancellation cancels."""
+
+    kind: str
+    number: str
+    issued_on: date
+
+
+@dataclass(frozen=True)
+class Document:
+    """An invoice, credit note or cancellation. Without a number it is a draft. Amounts in `currency`."""
+
+    kind: str
+    language: str
+    currency: str
+    seller: Seller
+    buyer: Buyer
+    service_from: date
+    service_until: date
+    net: Decimal
+    vat: Decimal
+    gross: Decimal
+    lines: tuple[Line, ...]
+    taxes: tuple[Tax, ...] = ()
+    vat_category: str | None = None
+    number: str | None = None
+    issued_on: date | None = None
+    due_on: date | None = None
+    purchase_order: str = ""
+    intro: str = ""
+    closing: str = ""
+    original: Original | None = None
+    logo: bytes | None = field(default=None, repr=False)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The fixed texts in the document's language."""
+        return WORDS[self.language]
+
+    @property
+    def is_payable(self) -> bool:
+        """Whether the customer is asked for money."""
+        return self.gross > 0 and self.kind != "cancellation" and self.vat_category is not None
+
+
+def content(document: Document) -> dict[str, Any]:
+    """Everything that the template prints, formatted, as JSON can carry it."""
+    words = document.words
+    title = words[document.kind]
+    draft = document.number is None
+    texts = {
+        "language": document.language,
+        "draft": words["draft"].upper() if draft else "",
+        "title": f"{title} – {words['draft']}" if draft else f"{title} {document.number}",
+        "subtitle": _named_original(document, "cancels"),
+        "seller": document.seller.name,
+        "sender": _joined(" · ", document.seller.name, document.seller.street, _town(document.seller)),
+        "address": _address(document),
+        "info": _info(document),
+        "intro": document.intro.strip(),
+        "closing": document.closing.strip(),
+        "head": _head(document),
+        "lines": _lines(document),
+        "totals": _totals(document),
+        "gross": [words["gross"], _gross(document)],
+        "notes": _notes(document),
+        "payment": _payment(document),
+        "account": _account(document),
+        "girocode": words["girocode"],
+        "footer": _footer(document),
+        "page": words["page"],
+    }
+    return {key: _clean(value) for key, value in texts.items()}
+
+
+# ---------------------------------------------------------------- the parts, from top to bottom
+def _address(document: Document) -> list[str]:
+    buyer = document.buyer
+    lines = [buyer.name, buyer.contact_name if buyer.contact_name != buyer.name else "", buyer.street, _town(buyer)]
+    if _goes_abroad(document):
+        # In capitals, as the post office asks for letters abroad.
+        lines.append(_country(document, buyer).upper())
+    return [line for line in lines if line.strip()]
+
+
+def _info(document: Document) -> list[list[str]]:
+    words, seller = document.words, document.seller
+    pairs = [
+        (words[f"{document.kind}_number"], document.number or words["draft_number"]),
+        (words[f"{document.kind}_date"], day(document.language, document.issued_on) or words["draft_number"]),
+        (words["customer_number"], document.buyer.number),
+        (words["period"], period(document.language, document.service_from, document.service_until)),
+        (words["due"], day(document.language, document.due_on) if document.is_payable else ""),
+        (words["purchase_order"], document.purchase_order),
+        (words["your_vat_id"], document.buyer.vat_id),
+        (words["our_vat_id"], seller.vat_id),
+        # § 14 (4) no. 2 UStG wants one of the two.
+        (words["our_tax_number"], "" if seller.vat_id else seller.tax_number),
+    ]
+    return [[label, value] for label, value in pairs if value.strip()]
+
+
+def _head(document: Document) -> list[str]:
+    words = document.words
+    return [
+        words["position"],
+        words["text"],
+        words["quantity"],
+        f"{words['unit_price']} {document.currency}",
+        words["rate"] if _shows_rates(document) else "",
+        f"{words['amount']} {document.currency}",
+    ]
+
+
+def _lines(document: Document) -> list[dict[str, Any]]:
+    language = document.language
+    return [
+        {
+            "position": str(line.position),
+            "name": line.name.strip(),
+            "detail": _joined("\n", line.detail.strip(), _own_period(document, line)),
+            # Ranges of one product stand together: the template sets its name once in bold.
+            "continues": line.product_id is not None
+            and before is not None
+            and (before.product_id, before.name) == (line.product_id, line.name),
+            "quantity": number(language, line.quantity),
+            "unit": line.unit,
+            "unit_price": number(language, line.unit_price, at_least=2),
+            "rate": rate(language, line.vat_rate) if line.vat_rate is not None else "",
+            "amount": amount(language, line.amount),
+        }
+        for before, line in zip((None, *document.lines), document.lines, strict=False)
+    ]
+
+
+def _own_period(document: Document, line: Line) -> str:
+    """The line's period where it lies outside the document's: § 14 (4) no. 6 UStG."""
+    first, last = line.service_from, line.service_until
+    if first is None or last is None or document.service_from <= first <= last <= document.service_until:
+        return ""
+    return document.words["line_period"].format(period=period(document.language, first, last))
+
+
+def _totals(document: Document) -> list[list[str]]:
+    words = document.words
+    rows = [[words["net"], amount(document.language, document.net)]]
+    if document.vat_category is None:
+        return [*rows, [words["vat_none"], words["vat_later"]]]
+    label = words[f"vat_{document.vat_category}"]
+    for tax in document.taxes:
+        values = {"rate": plain_rate(document.language, tax.rate), "net": amount(document.language, tax.net)}
+        rows.append([label.format(**values), amount(document.language, tax.vat)])
+    return rows
+
+
+def _gross(document: Document) -> str:
+    return f"{document.currency} {amount(document.language, document.gross)}" if document.vat_category else "–"
+
+
+def _notes(document: Document) -> list[list[str]]:
+    """Why no VAT is charged: §§ 14a (1) and (5) UStG; in both languages for reverse charge."""
+    words = document.words
+    if document.vat_category == "AE":
+        ids = words["note_AE_ids"].format(buyer=document.buyer.vat_id, seller=document.seller.vat_id)
+        return [[words["note_AE"], ids]]
+    return [[words["note_O"], ""]] if document.vat_category == "O" else []
+
+
+def _payment(document: Document) -> str:
+    words = document.words
+    if document.original is not None:
+        return _named_original(document, "cancelled")
+    if document.vat_category is None:
+        return ""
+    if document.gross == 0:
+        return words["nothing"]
+    values = {"gross": amount(document.language, abs(document.gross)), "currency": document.currency}
+    if document.gross < 0:
+        return words["credit"].format(**values)
+    if document.due_on is None:
+        return words["pay_draft"].format(**values)
+    return words["pay"].format(due=day(document.language, document.due_on), **values)
+
+
+def _account(document: Document) -> list[list[str]]:
+    if not document.is_payable or not document.seller.iban:
+        return []
+    words, seller = document.words, document.seller
+    pairs = [
+        (words["payee"], seller.name),
+        ("IBAN", iban(seller.iban)),
+        ("BIC", seller.bic),
+        (words["bank"], seller.bank_name),
+        (words["reference"], document.number or words["draft_number"]),
+    ]
+    return [[label, value] for label, value in pairs if value]
+
+
+def _footer(document: Document) -> list[list[str]]:
+    words, seller = document.words, document.seller
+    columns = [
+        [seller.name, seller.street, _town(seller), _country(document, seller) if _goes_abroad(document) else ""],
+        [_labelled(words["phone"], seller.phone), seller.email, seller.website],
+        [seller.bank_name, _labelled("IBAN", iban(seller.iban)), _labelled("BIC", seller.bic)],
+        [
+            seller.register_entry,
+            _labelled(f"{words['directors']}:", seller.managing_directors),
+            _labelled(words["vat_id"], seller.vat_id),
+            _labelled(words["tax_number"], seller.tax_number),
+        ],
+    ]
+    return [[line for line in column if line] for column in columns if any(column)]
+
+
+# ---------------------------------------------------------------- how values are written
+def _named_original(document: Document, sentence: str) -> str:
+    original = document.original
+    if original is None:
+        return ""
+    kind = "credit_note" if original.kind == "credit_note" else "invoice"
+    text = document.words[f"{sentence}_{kind}"]
+    return text.format(number=original.number, date=day(document.language, original.issued_on))
+
+
+def _shows_rates(document: Document) -> bool:
+    return document.vat_category == "S" and len({line.vat_rate for line in document.lines}) > 1
+
+
+def _goes_abroad(document: Document) -> bool:
+    return document.buyer.country not in ("", document.seller.country)
+
+
+def _country(document: Document, party: Seller | Buyer) -> str:
+    return str(Locale(document.language).territories.get(party.country, party.country))
+
+
+def _town(party: Seller | Buyer) -> str:
+    order = (party.city, party.postcode) if party.country in POSTCODE_LAST else (party.postcode, party.city)
+    return _joined(" ", *order)
+
+
+def _labelled(label: str, value: str) -> str:
+    return f"{label} {value}" if value.strip() else ""
+
+
+def _joined(separator: str, *parts: str) -> str:
+    return separator.join(part for part in parts if part.strip())
+
+
+def _clean(value: Any) -> Any:
+    """Texts without invisible characters, and with places to break in endless words."""
+    if isinstance(value, list):
+        return [_clean(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _clean(part) for key, part in value.items()}
+    if not isinstance(value, str):
+        return value
+    text = unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\t", " "))
+    text = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in UNWANTED)
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: "\u200b".join(word.group()), text)
