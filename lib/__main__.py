@@ -4,8 +4,9 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from lib import db, staff
+from lib import db, local, staff
 from lib.errors import BillingError
 
 Command = Callable[[argparse.Namespace], int]
@@ -48,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     given = parser.parse_args(arguments)
     try:
-        code: int = given.run(given)
-    except BillingError as refusal:
+        # Beside a demo that `make run` made, the commands work on its database.
+        with local.database() if local.DATA.exists() else nullcontext():
+            code: int = given.run(given)
+    except (BillingError, RuntimeError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     return code

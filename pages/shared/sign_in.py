@@ -8,7 +8,6 @@ import streamlit as st
 import streamlit_authenticator as authenticator
 
 from lib import db, sessions, staff
-from lib.auth import User
 
 _WORDS = {"Form name": "Sign in", "Username": "User name", "Password": "Password", "Login": "Sign in"}
 _REFUSAL, _TICKET = "sign_in_refusal", "sign_in_ticket"
@@ -46,19 +45,14 @@ def draw_form(*, address: str, nonce: str) -> str | None:
     return ticket
 
 
-def draw_password_change(
-    attempt: Callable[..., bool], user: User, field_error: Callable[[str], None], *, keep: str | None
-) -> None:
+def draw_password_form(attempt: Callable[..., bool], field_error: Callable[[str], None], *, keep: str | None) -> None:
     """The form for one's own password. `keep` is the token of the session that stays signed in."""
-    st.title("Choose a password", anchor=False)
-    if user.must_change_password:
-        st.text("An admin gave you this password. Choose one that only you know.")
 
     def save() -> None:
         values = {name: st.session_state.get(f"own_password_{name}", "") for name in ("current", "new", "again")}
         attempt(staff.change_own_password, **values, keep=keep, success="Your password is changed.")
 
-    with st.form("own_password", width=420):
+    with st.form("own_password", width=420, clear_on_submit=True):
         for name, label in (("current", "Current password"), ("new", "New password"), ("again", "New password again")):
             kind = "current-password" if name == "current" else "new-password"
             st.text_input(label, type="password", key=f"own_password_{name}", autocomplete=kind)

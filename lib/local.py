@@ -1,0 +1,143 @@
+"""Mandant on one machine, which is what `make run` starts: database, schema, demo company, server.
+
+    python -m lib.local
+
+Without DATABASE_URL the database is our own (`lib/postgres.py`, data in `.data/`) and holds the demo
+company. With it, it is that Postgres, and nothing is put into it but the schema.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+
+from lib import clock, db, demo, periods, postgres, staff
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / ".data" / "postgres"
+DATABASE = "mandant"
+START_SECONDS = 120
+STOP_SECONDS = 15
+
+
+@contextmanager
+def database() -> Iterator[bool]:
+    """Make sure that DATABASE_URL points to a running database. Yields whether it is our own, which is migrated too."""
+    if os.environ.get("DATABASE_URL"):
+        yield False
+        return
+    with postgres.server(DATA) as url:
+        os.environ["DATABASE_URL"] = postgres.database(url, DATABASE)
+        try:
+            _migrate()
+            yield True
+        finally:
+            db.engine().dispose()
+            del os.environ["DATABASE_URL"]
+
+
+def main() -> int:
+    """Run the app until Ctrl-C. Returns the exit code; what is wrong is said on stderr."""
+    port, address = int(os.environ.get("PORT") or 8501), os.environ.get("ADDRESS") or "127.0.0.1"
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _as_interrupt)
+    try:
+        if not os.environ.get("DATABASE_URL") and not ip_address(address).is_loopback:
+            raise RuntimeError("The demo's passwords are known to all: it is served on this machine only (127.0.0.1).")
+        _require_free(address, port)
+        with database() as own:
+            if own:
+                _load_demo()
+            else:
+                _migrate()
+            return _serve(address, port, demo_sign_ins=own)
+    except KeyboardInterrupt:
+        return 0
+    except (RuntimeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _migrate() -> None:
+    with db.transaction() as conn:
+        db.migrate(conn)
+
+
+def _load_demo() -> None:
+    """Once: a company that is set up, by the demo or by hand, is left as it is."""
+    with db.transaction() as conn:
+        if periods.open_month(conn) is not None:
+            return
+        print("Loading the demo company …", flush=True)
+        demo.load(conn, today=clock.today(conn))
+
+
+def _serve(address: str, port: int, *, demo_sign_ins: bool) -> int:
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
+    command += ["--server.address", address, "--server.port", str(port)]
+    # In a session of its own: a Ctrl-C in the terminal reaches us alone, and we end it in order.
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        if not _up(server, address, port):
+            raise RuntimeError("The app did not start; what it said is above.")
+        print(f"\nMandant runs on http://{address}:{port} (Ctrl-C ends it)", flush=True)
+        if demo_sign_ins:
+            _print_sign_ins()
+        return server.wait()
+    finally:
+        _stop(server)
+
+
+def _up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"http://{address}:{port}/healthz", timeout=5) as answer:
+            return bool(json.load(answer)["status"] == "ok")
+        time.sleep(0.1)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _print_sign_ins() -> None:
+    with db.transaction() as conn:
+        known = {account.username for account in staff.accounts(conn) if account.enabled}
+    print(f"\n{'role':10}{'user':12}password")
+    for role, username, password in demo.SIGN_INS:
+        if username in known:
+            print(f"{role:10}{username:12}{password}")
+    print(flush=True)
+
+
+def _require_free(address: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise RuntimeError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}") from error
+
+
+def _as_interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

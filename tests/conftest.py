@@ -1,0 +1,108 @@
+"""Fixtures: `conn` (rolled back), `database` (a copy of its own, real commits), one user per role, pages."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+from streamlit.testing.v1 import AppTest
+
+from lib import db
+from lib.auth import Role, User
+from pages.shared import session
+from tests import databases, people
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The database server of this run."""
+    with databases.server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The migrated database that the others are copied from."""
+    return databases.template(server)
+
+
+@pytest.fixture(scope="session")
+def worker_database(server: str, template: str) -> Iterator[str]:
+    """This worker's database, which no test commits to."""
+    with databases.copy(server, template) as url, databases.in_use(url):
+        yield url
+
+
+@pytest.fixture
+def conn(worker_database: str) -> Iterator[Connection]:
+    """A connection whose changes are gone after the test."""
+    with db.engine().connect() as connection, connection.begin() as transaction:
+        yield connection
+        transaction.rollback()
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """The URL of a database for this test alone, in use by lib.db: for commits, pages and two connections at once."""
+    with databases.copy(server, template) as url, databases.in_use(url):
+        yield url
+
+
+@pytest.fixture
+def users(conn: Connection) -> dict[Role, User]:
+    """One person for each role."""
+    return people.hire(conn)
+
+
+@pytest.fixture
+def viewer(users: dict[Role, User]) -> User:
+    return users[Role.VIEWER]
+
+
+@pytest.fixture
+def sales(users: dict[Role, User]) -> User:
+    return users[Role.SALES]
+
+
+@pytest.fixture
+def finance(users: dict[Role, User]) -> User:
+    return users[Role.FINANCE]
+
+
+@pytest.fixture
+def admin(users: dict[Role, User]) -> User:
+    return users[Role.ADMIN]
+
+
+@pytest.fixture
+def set_up(conn: Connection) -> Callable[..., dict[Role, User]]:
+    """`set_up(first_month)`: the company with its first open month (June 2026 unless told) and its people."""
+
+    def prepare(first_month: date = date(2026, 6, 1)) -> dict[Role, User]:
+        return people.open_company(conn, first_month=first_month)
+
+    return prepare
+
+
+@pytest.fixture
+def open_page(database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """`open_page("staff.py", Role.ADMIN, id="7")`: the page, run once, as a person of that role sees it.
+
+    The session is a real one, looked up at each run as in the app; only its cookie is handed over. The
+    people are made; what else the page needs, the test commits before.
+    """
+
+    def run(file: str, role: Role = Role.ADMIN, **query: str) -> AppTest:
+        with db.transaction() as conn:
+            token = people.sign_in(conn, people.hire(conn)[role])
+        monkeypatch.setattr(session, "token", lambda: token)
+        app = AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=30)
+        app.switch_page(file)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return run

@@ -1,0 +1,63 @@
+"""The floors of the house: what may import what, and that every page asks who is there before anything else."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIB = sorted((ROOT / "lib").rglob("*.py"))
+PAGES = sorted((ROOT / "pages").rglob("*.py"))
+GUARDED = [path for path in PAGES if path.parent.name == "pages" and path.name not in ("__init__.py", "main.py")]
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", LIB, ids=shown)
+def test_lib_knows_no_page_and_no_streamlit(path: Path) -> None:
+    assert not imported(path) & {"streamlit", "streamlit_authenticator", "pages", "app"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=shown)
+def test_pages_know_no_database(path: Path) -> None:
+    assert not imported(path) & {"sqlalchemy", "psycopg", "app"}
+    source = path.read_text()
+    assert not any(word in source for word in ("SELECT ", "INSERT INTO", "DELETE FROM", "unsafe_allow_html=True"))
+
+
+@pytest.mark.parametrize("path", GUARDED, ids=shown)
+def test_a_pages_first_statement_asks_for_the_user(path: Path) -> None:
+    body = ast.parse(path.read_text()).body
+    runs = [
+        node
+        for node in body
+        if not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        and not is_constant(node)
+    ]
+    assert runs
+    first = ast.unparse(runs[0])
+    assert first.startswith(("user = session.require_user(Permission.", "session.require_user(Permission.")), first
+
+
+def is_constant(node: ast.stmt) -> bool:
+    """NAME = a literal or a compiled pattern: it reads nothing."""
+    if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = all(name.id.isupper() for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+        calls = {ast.unparse(part.func) for part in ast.walk(node.value) if isinstance(part, ast.Call)}
+        return names and calls <= {"re.compile"}
+    return False
