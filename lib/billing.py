@@ -34,12 +34,13 @@ period AS (
 ), counted AS (
     -- A day more than the month: what the customer had on the day before shows as the start.
     SELECT p.month, p.next_month, p.month_days, s.customer_id,
-           greatest(s.from_day, p.month - 1) AS from_day, least(s.until_day, p.next_month) AS until_day
+           greatest(s.from_day, p.month - 1) AS from_day, least(s.until_day, p.next_month) AS until_day,
+           max(least(s.until_day, p.next_month)) OVER (PARTITION BY p.month, s.customer_id) AS last_until
       FROM period p
       JOIN counting_spans s ON s.from_day < p.next_month AND (s.until_day IS NULL OR s.until_day >= p.month)
      WHERE true {customers}
 ), stretch AS (
-    SELECT c.month, c.next_month, c.month_days, c.customer_id, b.product_id, b.quantity,
+    SELECT c.month, c.next_month, c.month_days, c.customer_id, c.last_until, b.product_id, b.quantity,
            greatest(c.from_day, b.from_day) AS from_day, least(c.until_day, b.until_day) AS until_day
       FROM counted c
       JOIN booked_spans b ON b.customer_id = c.customer_id
@@ -49,7 +50,7 @@ period AS (
 _PARTS = """
 within AS (
     SELECT s.month, s.next_month, s.month_days, s.customer_id, s.product_id, p.measure, s.quantity,
-           greatest(s.from_day, s.month) AS from_day, s.until_day
+           greatest(s.from_day, s.month) AS from_day, s.until_day, s.last_until
       FROM stretch s
       JOIN products p ON p.id = s.product_id
      WHERE s.until_day > s.month
@@ -63,9 +64,8 @@ within AS (
         SELECT DISTINCT ON (month, customer_id, product_id)
                month, month_days, customer_id, product_id, measure, quantity, from_day, until_day,
                month_days AS days, false AS prorated
-          FROM within WHERE measure <> 'daily'
-         ORDER BY month, customer_id, product_id,
-                  CASE WHEN measure = 'end' THEN until_day END DESC, quantity DESC, from_day
+          FROM within WHERE measure IN ('peak', 'full') OR measure = 'end' AND until_day = last_until
+         ORDER BY month, customer_id, product_id, quantity DESC, from_day
     ) single
 ), priced AS (
     SELECT m.*, coalesce(i.price_id, l.price_id) AS price_id
@@ -132,19 +132,28 @@ edge AS (
 )"""
 
 
-def statement(*, select: str, what_if: str = "", customers: bool = False) -> str:
-    """The rating statement that ends in `select` from part, line or charge.
+# What `rate_all` left in this transaction takes the place of the steps that lead to it.
+_RATED = """
+stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch),
+line AS NOT MATERIALIZED (SELECT * FROM rated_line)"""
+
+
+def statement(*, select: str, what_if: str = "", customers: bool = False, rated: bool = False) -> str:
+    """The rating statement that ends in `select` from stretch, part, line or charge.
 
     Its parameters are :months (first days) and, where `customers` is set, :customers (ids).
-    `what_if` puts expressions in front of it that stand for views or tables of the same name.
+    `what_if` puts expressions in front of it that stand for views or tables of the same name;
+    `rated` reads what `rate_all` left instead of rating again.
     """
     filters = {
         "customers": "AND s.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
         "adjusted": "AND a.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
     }
-    chain = [_STRETCHES, _PARTS, _LINES, _CHARGES]
-    needed = {"part": 2, "line": 3, "charge": 4}[select.split(" FROM ")[1].split()[0]]
-    body = ",".join(fragment.format(**filters) for fragment in chain[:needed])
+    steps = ["stretch", "part", "line", "charge"]
+    chain = [_STRETCHES, _PARTS, _LINES, _CHARGES][: steps.index(select.split(" FROM ")[1].split()[0]) + 1]
+    if rated:
+        chain = [_RATED, *chain[3:]]
+    body = ",".join(fragment.format(**filters) for fragment in chain)
     prefix = f"{what_if}," if what_if else ""
     return f"WITH {prefix}{body} {select}"
 
@@ -365,12 +374,32 @@ def open_months(conn: Connection, *, today: date) -> list[date]:
     return list(found)
 
 
+def rate_all(conn: Connection, months: Sequence[date]) -> None:
+    """Rate all customers once and leave it in this transaction, for charges and printed lines to be read from.
+
+    Its tables (`rated_stretch`, `rated_line`) go when the transaction ends.
+    """
+    # Sorts of 100,000 customers belong into memory, not on disk.
+    conn.execute(text("SET LOCAL work_mem = '128MB'"))
+    conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_line"))
+    stretches = statement(select="SELECT * FROM stretch")
+    conn.execute(text(f"CREATE TEMP TABLE rated_stretch ON COMMIT DROP AS {stretches}"), {"months": list(months)})
+    # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
+    conn.execute(text("ANALYZE rated_stretch"))
+    chain = ",".join(("stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)", _PARTS, _LINES))
+    conn.execute(text(f"CREATE TEMP TABLE rated_line ON COMMIT DROP AS WITH {chain} SELECT * FROM line"))
+    conn.execute(text("ANALYZE rated_line"))
+
+
 def _store(conn: Connection, months: Sequence[date], customers: Sequence[int] | None) -> None:
     narrowed = "" if customers is None else "AND customer_id = ANY(CAST(:customers AS bigint[]))"
     values = {"months": list(months), "customers": None if customers is None else list(customers)}
+    if customers is None:
+        rate_all(conn, months)
     for table in ("charges", "statements"):
         conn.execute(text(f"DELETE FROM {table} WHERE month = ANY(CAST(:months AS date[])) {narrowed}"), values)
-    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", customers=customers is not None)
+    everyone = customers is None
+    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", customers=not everyone, rated=everyone)
     conn.execute(text(f"INSERT INTO charges ({CHARGE_COLUMNS}) {rating}"), values)
     conn.execute(
         text(f"""
@@ -387,8 +416,12 @@ def _run(conn: Connection, sql: str, months: Sequence[date], customers: Sequence
 
 
 def differences(conn: Connection, *, months: Sequence[date]) -> list[str]:
-    """Where the stored charges of these months are not what a full rating gives, in words; none is right."""
-    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge")
+    """Where the stored charges of these months are not what a full rating gives, in words; none is right.
+
+    Leaves the rating in this transaction (`rate_all`).
+    """
+    rate_all(conn, months)
+    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", rated=True)
     columns = "start_quantity, end_quantity, changes, price_id, amount"
     found = conn.execute(
         text(f"""

@@ -37,8 +37,13 @@ def engine(address: str | None = None) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_pre_ping=True,
-        # Named server-side plans break behind a transaction-pooling pgbouncer.
-        connect_args={"prepare_threshold": None, "application_name": "mandant"},
+        connect_args={
+            "prepare_threshold": None,  # named plans break behind a transaction-pooling pgbouncer
+            "application_name": "mandant",
+            # A killed process frees its locks at once, not when its statement ends. JIT compiling
+            # costs more than it saves on statements of this size.
+            "options": "-c client_connection_check_interval=1000 -c jit=off",
+        },
     )
 
 

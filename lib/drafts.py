@@ -42,16 +42,21 @@ class DraftLine:
 
 # ------------------------------------------------------------------------------ from statements
 
-# What a document prints of each charge, in its language. Statements :months of :customers that are
-# on no document; {rating} is the rating statement up to its lines.
-_LINES_OF_STATEMENTS = """
-CREATE TEMP TABLE drafting ON COMMIT DROP AS
-WITH billed AS MATERIALIZED (
-    SELECT s.month, s.customer_id, c.language = 'de' AS de, {decision} AS category
-      FROM statements s JOIN customers c ON c.id = s.customer_id
-     WHERE s.month = ANY(CAST(:months AS date[])) AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
-), rated AS ({rating}), printed AS (
-    SELECT b.month, b.customer_id, b.category, p.position AS place, l.product_id,
+# Each statement gets its document's id before anything is written, so that all later steps join by it.
+_DRAFTED = """
+CREATE TEMP TABLE drafted ON COMMIT DROP AS
+SELECT nextval(pg_get_serial_sequence('invoices', 'id')) AS invoice_id, month, customer_id, de, category
+  FROM (SELECT s.month, s.customer_id, c.language = 'de' AS de, {decision} AS category
+          FROM statements s JOIN customers c ON c.id = s.customer_id
+         WHERE s.month = ANY(CAST(:months AS date[])) AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
+         ORDER BY s.month, c.number) AS numbered
+"""
+
+# What a document prints of each charge, in its language. {rating} is the rating statement up to its lines.
+_PRINTED = """
+CREATE TEMP TABLE printed ON COMMIT DROP AS
+WITH rated AS ({rating}), line AS (
+    SELECT b.invoice_id, b.category, p.position AS place, l.product_id,
            CASE WHEN b.de THEN p.name_de ELSE p.name_en END AS name,
            CASE WHEN l.prorated THEN
                     to_char(l.from_day, CASE WHEN b.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
@@ -66,106 +71,95 @@ WITH billed AS MATERIALIZED (
                 ELSE CASE WHEN b.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit
            END AS detail,
            coalesce(l.units, 1)::numeric AS quantity,
-           CASE WHEN NOT l.prorated THEN CASE WHEN b.de THEN p.unit_de ELSE p.unit_en END ELSE '' END AS unit,
+           CASE WHEN l.prorated THEN '' WHEN b.de THEN p.unit_de ELSE p.unit_en END AS unit,
            coalesce(l.unit_price, l.amount) AS unit_price, l.amount,
            CASE WHEN l.prorated THEN l.from_day ELSE l.month END AS service_from,
            CASE WHEN l.prorated THEN l.until_day - 1 ELSE l.month + l.month_days - 1 END AS service_until,
            l.first_unit AS place_in
       FROM rated l
-      JOIN billed b USING (month, customer_id)
+      JOIN drafted b USING (month, customer_id)
       JOIN products p ON p.id = l.product_id
     UNION ALL
-    SELECT b.month, b.customer_id, b.category, p.position, p.id, a.text,
+    SELECT b.invoice_id, b.category, p.position, p.id, a.text,
            CASE WHEN a.month_meant = a.month THEN ''
                 ELSE CASE WHEN b.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY') END,
            sign(a.amount), '', abs(a.amount), a.amount,
            a.month_meant, (a.month_meant + interval '1 month')::date - 1, a.id
       FROM adjustments a
-      JOIN billed b USING (month, customer_id)
+      JOIN drafted b USING (month, customer_id)
       JOIN products p ON p.kind = 'adjustment'
      WHERE a.withdrawn_at IS NULL
 )
-SELECT p.month, p.customer_id, p.category, p.product_id, p.name, p.detail, p.quantity, p.unit, p.unit_price, p.amount,
-       CASE p.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END AS vat_rate,
-       p.service_from, p.service_until,
-       row_number() OVER (PARTITION BY p.month, p.customer_id
-                          ORDER BY p.place, p.product_id, p.service_from, p.place_in)::int AS position
-  FROM printed p
+SELECT l.invoice_id, l.category, l.product_id, l.name, l.detail, l.quantity, l.unit, l.unit_price, l.amount,
+       CASE l.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END AS vat_rate,
+       l.service_from, l.service_until,
+       row_number() OVER (PARTITION BY l.invoice_id
+                          ORDER BY l.place, l.product_id, l.service_from, l.place_in)::int AS position
+  FROM line l
   LEFT JOIN (SELECT valid_from, lead(valid_from) OVER (ORDER BY valid_from) AS valid_until, rate FROM vat_rates) v
-    ON v.valid_from <= p.service_until AND (v.valid_until IS NULL OR v.valid_until > p.service_until)
+    ON v.valid_from <= l.service_until AND (v.valid_until IS NULL OR v.valid_until > l.service_until)
 """
 
 # Tax is summed per rate and rounded once (`billing-rules`, Money).
-_INVOICES = """
-WITH taxed AS (
-    SELECT month, customer_id, category, vat_rate, sum(amount) AS net,
-           coalesce(round(sum(amount) * vat_rate / 100, 2), 0) AS vat
-      FROM drafting GROUP BY month, customer_id, category, vat_rate
-), total AS (
-    SELECT month, customer_id, category, sum(net) AS net, sum(vat) AS vat
-      FROM taxed GROUP BY month, customer_id, category
-)
-INSERT INTO invoices (kind, customer_id, month, service_from, service_until, language, currency, purchase_order,
-                      intro, closing, net, vat, gross, vat_category, created_by)
-SELECT CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, t.customer_id, t.month, t.month,
-       (t.month + interval '1 month')::date - 1, c.language, o.currency, c.purchase_order,
-       CASE c.language WHEN 'de' THEN o.intro_de ELSE o.intro_en END,
-       CASE c.language WHEN 'de' THEN o.closing_de ELSE o.closing_en END,
-       t.net, t.vat, t.net + t.vat, t.category, :user_id
-  FROM total t JOIN customers c ON c.id = t.customer_id CROSS JOIN company o
- ORDER BY t.month, c.number
+_TAXED = """
+CREATE TEMP TABLE taxed ON COMMIT DROP AS
+SELECT invoice_id, category, vat_rate, sum(amount) AS net, coalesce(round(sum(amount) * vat_rate / 100, 2), 0) AS vat
+  FROM printed GROUP BY invoice_id, category, vat_rate
 """
 
+_WRITE = (
+    """INSERT INTO invoices (id, kind, customer_id, month, service_from, service_until, language, currency,
+                             purchase_order, intro, closing, net, vat, gross, vat_category, created_by)
+       OVERRIDING SYSTEM VALUE
+       SELECT t.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, d.customer_id, d.month, d.month,
+              (d.month + interval '1 month')::date - 1, c.language, o.currency, c.purchase_order,
+              CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END, CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
+              t.net, t.vat, t.net + t.vat, d.category, :user_id
+         FROM (SELECT invoice_id, sum(net) AS net, sum(vat) AS vat FROM taxed GROUP BY invoice_id) t
+         JOIN drafted d USING (invoice_id)
+         JOIN customers c ON c.id = d.customer_id
+        CROSS JOIN company o
+        ORDER BY t.invoice_id""",
+    """INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
+                                  unit_price, amount, vat_rate, service_from, service_until)
+       SELECT invoice_id, position, product_id, true, name, detail, quantity, unit,
+              unit_price, amount, vat_rate, service_from, service_until
+         FROM printed""",
+    """UPDATE statements s SET invoice_id = d.invoice_id
+         FROM drafted d WHERE d.month = s.month AND d.customer_id = s.customer_id""",
+)
 
-def from_statements(conn: Connection, months: Sequence[date], *, customer_id: int | None = None, user: User) -> int:
-    """Draft one document for each statement of these closed months that is on none; returns how many.
 
-    The caller holds the permission and the months' rows. A total below zero drafts a credit note.
+def from_statements(conn: Connection, month: date, *, customer_id: int | None = None, user: User) -> int:
+    """Draft one document for each statement of a closed month that is on none; returns how many.
+
+    Without a customer, it prints the lines that `billing.rate_all` left in this transaction. The
+    caller holds the permission and the month's row. A total below zero drafts a credit note.
     """
     narrowed = "" if customer_id is None else "AND s.customer_id = :customer_id"
-    rating = billing.statement(select="SELECT * FROM line", customers=customer_id is not None)
-    values = {"months": list(months), "customer_id": customer_id, "customers": [customer_id], "user_id": user.id}
-    conn.execute(text("DROP TABLE IF EXISTS drafting"))
-    create = _LINES_OF_STATEMENTS.format(decision=vat.DECISION, narrowed=narrowed, rating=rating)
-    conn.execute(text(create), values)
-    conn.execute(text("ANALYZE drafting"))
-    newest = conn.scalar(text("SELECT coalesce(max(id), 0) FROM invoices"))
-    drafted = conn.execute(text(_INVOICES), values).rowcount
-    values["newest"] = newest
-    conn.execute(
-        text("""
-            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
-                                       unit_price, amount, vat_rate, service_from, service_until)
-            SELECT i.id, d.position, d.product_id, true, d.name, d.detail, d.quantity, d.unit,
-                   d.unit_price, d.amount, d.vat_rate, d.service_from, d.service_until
-              FROM drafting d
-              JOIN invoices i ON i.customer_id = d.customer_id AND i.month = d.month
-             WHERE i.id > :newest AND i.created_by = :user_id AND i.state = 'draft'"""),
-        values,
+    rating = billing.statement(
+        select="SELECT * FROM line", customers=customer_id is not None, rated=customer_id is None
     )
-    conn.execute(
-        text("""
-            INSERT INTO invoice_taxes (invoice_id, rate, category, net, vat)
-            SELECT i.id, d.vat_rate, d.category, sum(d.amount), round(sum(d.amount) * d.vat_rate / 100, 2)
-              FROM drafting d
-              JOIN invoices i ON i.customer_id = d.customer_id AND i.month = d.month
-             WHERE i.id > :newest AND i.created_by = :user_id AND i.state = 'draft' AND d.vat_rate IS NOT NULL
-             GROUP BY i.id, d.vat_rate, d.category"""),
-        values,
-    )
-    conn.execute(
-        text("""
-            UPDATE statements s SET invoice_id = i.id FROM invoices i
-             WHERE i.customer_id = s.customer_id AND i.month = s.month AND s.month = ANY(CAST(:months AS date[]))
-               AND i.id > :newest AND i.created_by = :user_id AND i.state = 'draft' AND s.invoice_id IS NULL"""),
-        values,
-    )
+    values = {"months": [month], "customer_id": customer_id, "customers": [customer_id], "user_id": user.id}
+    conn.execute(text("DROP TABLE IF EXISTS drafted, printed, taxed"))
+    conn.execute(text(_DRAFTED.format(decision=vat.DECISION, narrowed=narrowed)), values)
+    # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
+    conn.execute(text("ANALYZE drafted"))
+    conn.execute(text(_PRINTED.format(rating=rating)), values)
+    conn.execute(text("ANALYZE printed"))
+    conn.execute(text(_TAXED))
+    conn.execute(text("ANALYZE taxed"))
+    for statement in _WRITE:
+        conn.execute(text(statement), values)
+    drafted: int = conn.execute(text("SELECT count(*) FROM drafted")).scalar_one()
     return drafted
 
 
 def draft_unbilled(conn: Connection, customer_id: int, month: date, *, user: User) -> int:
     """Draft the released charges of a closed month again and return the draft's id (`billing-rules`)."""
     require(user, Permission.EDIT_INVOICES)
+    # Shared: reopening or issuing the month waits for this draft, or this draft for them.
+    conn.execute(text("SELECT 1 FROM months WHERE month = :month FOR SHARE"), {"month": month})
     claimed = conn.scalar(
         text("""SELECT month FROM statements WHERE customer_id = :customer AND month = :month
                    AND month < open_month() AND invoice_id IS NULL AND amount <> 0 FOR UPDATE"""),
@@ -173,7 +167,7 @@ def draft_unbilled(conn: Connection, customer_id: int, month: date, *, user: Use
     )
     if claimed is None:
         raise Conflict("These charges are already on a document, or their month is not closed.")
-    from_statements(conn, [month], customer_id=customer_id, user=user)
+    from_statements(conn, month, customer_id=customer_id, user=user)
     invoice_id: int = conn.execute(
         text("SELECT invoice_id FROM statements WHERE customer_id = :customer AND month = :month"),
         {"customer": customer_id, "month": month},
@@ -247,7 +241,7 @@ def edit(
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
     if before.version != version:
-        raise Conflict("Somebody else changed this draft after you opened it. Reload and enter your change again.")
+        raise Conflict(_stale(conn, invoice_id))
     if before.month is not None:
         service_from, service_until = before.service_from, before.service_until
     _require_period(service_from, service_until)
@@ -275,7 +269,7 @@ def remove(conn: Connection, invoice_id: int, *, user: User) -> None:
     """Delete a draft; charges of the month close that were on it become unbilled (row S3)."""
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
-    conn.execute(text("UPDATE statements SET invoice_id = NULL WHERE invoice_id = :id"), {"id": invoice_id})
+    release(conn, invoice_id)
     conn.execute(delete(invoices).where(invoices.c.id == invoice_id))
     audit.record(
         conn, "delete draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id,
@@ -302,6 +296,15 @@ def remove_month(conn: Connection, month: date, *, user: User) -> int:
     return conn.execute(text("DELETE FROM invoices WHERE month = :month AND state = 'draft'"), values).rowcount
 
 
+def release(conn: Connection, invoice_id: int) -> None:
+    """Make the charges that are on a document unbilled again, before it is deleted or as it is cancelled."""
+    conn.execute(
+        text("""UPDATE statements SET invoice_id = NULL
+                 WHERE invoice_id = :id AND customer_id = (SELECT customer_id FROM invoices WHERE id = :id)"""),
+        {"id": invoice_id},
+    )
+
+
 def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
     """Decide VAT anew for these drafts, and sum lines, taxes and totals.
 
@@ -320,16 +323,6 @@ def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
             UPDATE invoice_lines l
                SET vat_rate = CASE i.vat_category WHEN 'S' THEN {rate} WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END
               FROM invoices i WHERE i.id = l.invoice_id AND i.id = ANY(CAST(:ids AS bigint[]))"""),
-        values,
-    )
-    conn.execute(text("DELETE FROM invoice_taxes WHERE invoice_id = ANY(CAST(:ids AS bigint[]))"), values)
-    conn.execute(
-        text("""
-            INSERT INTO invoice_taxes (invoice_id, rate, category, net, vat)
-            SELECT i.id, l.vat_rate, i.vat_category, sum(l.amount), round(sum(l.amount) * l.vat_rate / 100, 2)
-              FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
-             WHERE i.id = ANY(CAST(:ids AS bigint[])) AND l.vat_rate IS NOT NULL
-             GROUP BY i.id, l.vat_rate, i.vat_category"""),
         values,
     )
     conn.execute(
@@ -356,6 +349,18 @@ def _held(conn: Connection, invoice_id: int) -> Any:
     if row.state != "draft":
         raise Conflict("This document was issued and never changes. Cancel it by a cancellation invoice instead.")
     return row
+
+
+def _stale(conn: Connection, invoice_id: int) -> str:
+    last = conn.execute(
+        text("""SELECT coalesce(s.name, 'The system') AS person,
+                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
+                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
+                 WHERE a.object_type = 'invoice' AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
+        {"id": str(invoice_id)},
+    ).one_or_none()
+    who = f"{last.person} changed this draft at {last.time}" if last else "Somebody changed this draft"
+    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
 
 
 def _write_lines(conn: Connection, invoice_id: int, lines: Sequence[DraftLine]) -> None:

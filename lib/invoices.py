@@ -48,6 +48,9 @@ MISSING_OF_BUYER = f"""array_remove(ARRAY[
     CASE WHEN ({_BILLING["postcode"]}) = '' THEN 'the postcode' END,
     CASE WHEN ({_BILLING["city"]}) = '' THEN 'the city' END], NULL)"""
 
+# The German rate of the day on which a line's service ends. Aliases l and i.
+_RATE_OF_LINE = vat.RATE.format(day="coalesce(l.service_until, i.service_until)")
+
 
 @dataclass(frozen=True)
 class Invoice:
@@ -119,12 +122,16 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Issued:
-    """What an issue did: the documents that got a number, and those that lack something."""
+    """What an issue did: the documents that got a number, and those that lack something.
+
+    `series` has the first and the last number of each series that was used.
+    """
 
     count: int
     first_number: str | None
     last_number: str | None
     blocked: list[Blocked] = field(default_factory=list)
+    series: list[tuple[str, str]] = field(default_factory=list)
 
 
 _SELECT = """
@@ -185,6 +192,7 @@ class Filters:
 ORDERS = {"newest": "i.id DESC", "number": "i.number DESC NULLS FIRST, i.id DESC", "due": "i.due_on, i.id",
           "amount": "i.gross DESC, i.id", "customer": "c.sort_name, i.id"}  # fmt: skip
 MOST_COUNTED = 10_000
+LONGEST_SEARCH = 200
 
 
 def page(
@@ -199,15 +207,25 @@ def page(
     return [Invoice(**row._mapping) for row in found]
 
 
-def count(conn: Connection, filters: Filters, *, today: date) -> int:
-    """How many documents match, counted up to one more than MOST_COUNTED."""
+@dataclass(frozen=True)
+class Totals:
+    """How many documents match, counted up to one more than MOST_COUNTED, and what they add up to up to there."""
+
+    count: int
+    net: Decimal
+    gross: Decimal
+
+
+def totals(conn: Connection, filters: Filters, *, today: date) -> Totals:
+    """The number and the sums of the documents that match. A document and its cancellation add up to 0.00."""
     where, values = _conditions(filters, today)
-    number: int = conn.execute(
-        text(f"""SELECT count(*) FROM (SELECT 1 FROM invoices i JOIN customers c ON c.id = i.customer_id
-                  WHERE {where} LIMIT {MOST_COUNTED + 1}) found"""),
+    row = conn.execute(
+        text(f"""SELECT count(*) AS count, coalesce(sum(net), 0) AS net, coalesce(sum(gross), 0) AS gross
+                   FROM (SELECT i.net, i.gross FROM invoices i JOIN customers c ON c.id = i.customer_id
+                          WHERE {where} LIMIT {MOST_COUNTED + 1}) found"""),
         values,
-    ).scalar_one()
-    return number
+    ).one()
+    return Totals(**row._mapping)
 
 
 @dataclass(frozen=True)
@@ -259,6 +277,10 @@ def issue(conn: Connection, invoice_ids: Sequence[int], *, today: date, user: Us
 def issue_month(conn: Connection, month: date, *, today: date, user: User) -> Issued:
     """Issue all complete drafts of a closed month."""
     require(user, Permission.EDIT_INVOICES)
+    # FOR UPDATE: no charges are drafted again for the month between counting its drafts and numbering them.
+    state = conn.scalar(text("SELECT state FROM months WHERE month = :month FOR UPDATE"), {"month": month})
+    if state not in ("approved", "locked"):
+        raise Conflict(f"{month:%B %Y} is not closed, so it has no documents to issue. Approve it first.")
     condition = "i.month = :month AND i.state = 'draft'"
     conn.execute(text(f"SELECT id FROM invoices i WHERE {condition} ORDER BY id FOR UPDATE"), {"month": month})
     return _issue(conn, condition, {"month": month}, today=today, user=user)
@@ -285,7 +307,7 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
         cancellation_id = _copy_negated(conn, invoice_id, today=today, user=user)
     _number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
-    conn.execute(text("UPDATE statements SET invoice_id = NULL WHERE invoice_id = :id"), {"id": invoice_id})
+    drafts.release(conn, invoice_id)
     conn.execute(
         text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}
     )
@@ -300,23 +322,41 @@ def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: d
     missing_of_seller = seller_lacks(conn)
     if missing_of_seller:
         raise Invalid(f"The company's data is incomplete: {', '.join(missing_of_seller)}. See Settings → Company.")
+    # The customer's country or VAT ID, or the rate of an open month, changed since it was drafted.
+    # Lines of the close lie in closed months, whose rates can't change.
     stale = conn.scalars(
         text(f"""SELECT i.id FROM invoices i JOIN customers c ON c.id = i.customer_id
-                  WHERE {condition} AND i.vat_category IS DISTINCT FROM {vat.DECISION}"""),
+                  WHERE {condition} AND (i.vat_category IS DISTINCT FROM {vat.DECISION}
+                        OR i.vat_category = 'S' AND (i.month IS NULL OR i.version > 1) AND EXISTS (
+                            SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND NOT l.from_close
+                               AND l.vat_rate IS DISTINCT FROM {_RATE_OF_LINE}))"""),
         values,
     ).all()
-    if stale:  # the customer's country or VAT ID changed since it was drafted
+    if stale:
         drafts.recompute(conn, stale)
-    blocked = _blocked(conn, condition, values)
+    blocked = _blocked(conn, condition, values | {"today": today})
     complete = f"{condition} AND NOT i.id = ANY(CAST(:blocked AS bigint[]))"
     values = values | {"blocked": [draft.invoice_id for draft in blocked]}
     return _number(conn, complete, values, today=today, user=user, action="issue", blocked=blocked)
 
 
+def lacks(conn: Connection, invoice_id: int, *, today: date) -> list[str]:
+    """What keeps a draft from being issued today, in words: our side's data, the customer's, the document's."""
+    condition, values = "i.id = :id AND i.state = 'draft'", {"id": invoice_id, "today": today}
+    blocked = _blocked(conn, condition, values, decided=vat.DECISION)
+    return [f"{what} of our company" for what in seller_lacks(conn)] + (blocked[0].missing if blocked else [])
+
+
+def blocked_in(conn: Connection, month: date, *, today: date, limit: int = 50) -> list[Blocked]:
+    """The month's drafts that could not be issued today, with what they lack on the customer's side."""
+    condition, values = "i.month = :month AND i.state = 'draft'", {"month": month, "today": today}
+    return _blocked(conn, condition, values, decided=vat.DECISION, limit=limit)
+
+
 def seller_lacks(conn: Connection) -> list[str]:
     """What our own side of a document lacks under § 14 (4) UStG, in words."""
     row = conn.execute(text("SELECT * FROM company")).one()
-    lacks = [
+    return [
         f"the {label}"
         for label, value in (
             ("name", row.name),
@@ -327,26 +367,37 @@ def seller_lacks(conn: Connection) -> list[str]:
         )
         if not value
     ]
-    return lacks
 
 
-def _blocked(conn: Connection, condition: str, values: dict[str, Any]) -> list[Blocked]:
+def _blocked(
+    conn: Connection,
+    condition: str,
+    values: dict[str, Any],
+    *,
+    decided: str = "i.vat_category",
+    limit: int | None = None,
+) -> list[Blocked]:
+    """The drafts of `condition` that lack something. `decided` is the VAT category they will have, in SQL."""
     found = conn.execute(
         text(f"""
-            SELECT i.id, c.number || ' ' || c.name AS customer, {MISSING_OF_BUYER}
-                   || CASE WHEN i.vat_category IS NULL THEN ARRAY[CAST(:vat AS text)] ELSE '{{}}' END
-                   || CASE WHEN i.vat_category = 'AE' AND o.vat_id = '' THEN ARRAY['our own VAT ID'] ELSE '{{}}' END
-                   || CASE WHEN NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
-                           THEN ARRAY['a line'] ELSE '{{}}' END
-                   || CASE WHEN i.vat_category IS NOT NULL AND EXISTS
-                           (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND l.vat_rate IS NULL)
-                           THEN ARRAY['a VAT rate for the service period (Settings → VAT rates)'] ELSE '{{}}' END
-                   AS missing
-              FROM invoices i JOIN customers c ON c.id = i.customer_id CROSS JOIN company o
-             WHERE {condition}"""),
-        values | {"vat": vat.MISSING},
+            SELECT id, customer, missing FROM (
+                SELECT i.id, c.number || ' ' || c.name AS customer, {MISSING_OF_BUYER}
+                       || CASE WHEN {decided} IS NULL THEN ARRAY[CAST(:vat AS text)] ELSE '{{}}' END
+                       || CASE WHEN {decided} = 'AE' AND o.vat_id = '' THEN ARRAY['our own VAT ID'] ELSE '{{}}' END
+                       || CASE WHEN NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
+                               THEN ARRAY['a line'] ELSE '{{}}' END
+                       || CASE WHEN i.due_on < :today THEN ARRAY['a due date that is not past'] ELSE '{{}}' END
+                       || CASE WHEN {decided} = 'S' AND EXISTS
+                               (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND l.vat_rate IS NULL
+                                   AND {_RATE_OF_LINE} IS NULL)
+                               THEN ARRAY['a VAT rate for the service period (Settings → VAT rates)'] ELSE '{{}}' END
+                       AS missing
+                  FROM invoices i JOIN customers c ON c.id = i.customer_id CROSS JOIN company o
+                 WHERE {condition}) looked_at
+             WHERE cardinality(missing) > 0 ORDER BY id LIMIT :limit"""),
+        values | {"vat": vat.MISSING, "limit": limit},
     )
-    return [Blocked(row.id, row.customer, list(row.missing)) for row in found if row.missing]
+    return [Blocked(row.id, row.customer, list(row.missing)) for row in found]
 
 
 def _number(
@@ -361,7 +412,7 @@ def _number(
 ) -> Issued:
     """Give the drafts of `condition` their numbers and freeze them. Numbers follow the drafts' order."""
     counts = conn.execute(
-        text(f"SELECT i.kind, count(*) AS drafts FROM invoices i WHERE {condition} GROUP BY i.kind ORDER BY i.kind"),
+        text(f"SELECT kind, count(*) AS drafts FROM invoices i WHERE {condition} GROUP BY kind ORDER BY kind DESC"),
         values,
     ).all()
     last = {row.kind: _take(conn, row.kind, today.year, row.drafts) for row in counts}
@@ -395,7 +446,7 @@ def _number(
         issued,
     )
     numbered = "number_year = :year AND kind = ANY(:kinds) AND (number_index > :first AND number_index <= :last)"
-    numbers: list[str] = []
+    series_used: list[tuple[str, str]] = []
     for kind in first_index:
         series = {"year": today.year, "kinds": [kind], "first": first_index[kind], "last": last[kind]}
         audit.record_all(
@@ -413,9 +464,11 @@ def _number(
             f"""SELECT number FROM invoices WHERE {numbered} AND number_index IN (:first + 1, :last)
                  ORDER BY number_index"""
         )
-        numbers += conn.scalars(ends, series).all()
+        numbers = conn.scalars(ends, series).all()
+        series_used.append((numbers[0], numbers[-1]))
     total = sum(row.drafts for row in counts)
-    return Issued(total, numbers[0] if numbers else None, numbers[-1] if numbers else None, list(blocked))
+    first, final = (series_used[0][0], series_used[-1][1]) if series_used else (None, None)
+    return Issued(total, first, final, list(blocked), series_used)
 
 
 def _take(conn: Connection, kind: str, year: int, count: int) -> int:
@@ -467,11 +520,6 @@ def _copy_negated(conn: Connection, invoice_id: int, *, today: date, user: User)
               FROM invoice_lines WHERE invoice_id = :id"""),
         values,
     )
-    conn.execute(
-        text("""INSERT INTO invoice_taxes (invoice_id, rate, category, net, vat)
-                SELECT :copy, rate, category, -net, -vat FROM invoice_taxes WHERE invoice_id = :id"""),
-        values,
-    )
     # The buyer of the original, not of today: the cancellation mirrors the document it names.
     conn.execute(
         text("""UPDATE invoices n SET buyer = o.buyer, vat_evidence = o.vat_evidence
@@ -505,7 +553,8 @@ def _conditions(filters: Filters, today: date) -> tuple[str, dict[str, Any]]:
     if filters.kinds:
         where.append("i.kind = ANY(:kinds)")
         values["kinds"] = list(filters.kinds)
-    if filters.search.strip():
+    wanted = filters.search.replace("\x00", "").strip()[:LONGEST_SEARCH]
+    if wanted:
         where.append("(c.search LIKE :search OR upper(i.number) LIKE upper(:search))")
-        values["search"] = f"%{audit.like_escaped(filters.search.strip().lower())}%"
+        values["search"] = f"%{audit.like_escaped(wanted.lower())}%"
     return " AND ".join(where), values

@@ -41,8 +41,18 @@ class Month:
 
 
 @dataclass(frozen=True)
+class ProductTotal:
+    """What a product comes to in a month and in the month before, net, over how many charges."""
+
+    name: str
+    amount: Decimal
+    previous: Decimal
+    charges: int
+
+
+@dataclass(frozen=True)
 class Preview:
-    """What approving a month would do. `missing_prices` block it."""
+    """What approving a month would do. `missing_prices` block it; `reverse_charge` counts documents of category AE."""
 
     month: date
     net: Decimal
@@ -51,7 +61,8 @@ class Preview:
     credit_notes: int
     without_charges: int
     missing_prices: int
-    by_product: list[tuple[str, Decimal, int]]
+    reverse_charge: int
+    by_product: list[ProductTotal]
     exceptions: dict[str, int]
 
 
@@ -87,6 +98,20 @@ SELECT s.customer_id, s.amount, p.amount AS previous, c.number, c.name, c.sort_n
  WHERE s.month = :month
 """
 
+# Customers who have no charges in the month at all: those who had some in the month before, and
+# those who are billed and have nothing booked.
+_ABSENT = """
+SELECT p.customer_id, 'change' AS kind, 'no charges any more; ' || p.amount || ' in the month before' AS detail
+  FROM statements p
+ WHERE p.month = :previous AND p.amount <> 0
+   AND NOT EXISTS (SELECT FROM statements s WHERE s.month = :month AND s.customer_id = p.customer_id)
+UNION ALL
+SELECT c.id, 'zero', 'nothing is booked'
+  FROM customers c
+ WHERE c.phase = 'billed' AND c.active AND c.billed_from < :next_month AND (c.ends_on IS NULL OR c.ends_on >= :month)
+   AND NOT EXISTS (SELECT FROM statements s WHERE s.month = :month AND s.customer_id = c.id)
+"""
+
 _EXCEPTIONS = """
 WITH stated AS MATERIALIZED ({statements}), found AS (
     SELECT 'no_price' AS kind, s.customer_id,
@@ -110,12 +135,16 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
       FROM stated WHERE ends_on >= :month AND ends_on <= :soon
     UNION ALL
     SELECT 'zero', customer_id, 'charges add up to 0.00' FROM stated WHERE amount = 0
+    UNION ALL
+    SELECT kind, customer_id, detail FROM ({absent}) absent
 )
 """
 
 
 def months(conn: Connection, *, today: date) -> list[Month]:
     """All months from the first closed one to today's, the newest first."""
+    for month in billing.open_months(conn, today=today):
+        billing.ensure_rated(conn, month)
     last = max(periods.open_month(conn) or today.replace(day=1), today.replace(day=1))
     found = conn.execute(
         text("""
@@ -143,36 +172,46 @@ def months(conn: Connection, *, today: date) -> list[Month]:
     return [Month(**row._mapping) for row in found]
 
 
+def known(conn: Connection) -> list[date]:
+    """The closed months and the first open one, the newest first."""
+    return list(conn.scalars(text("SELECT month FROM months ORDER BY month DESC")))
+
+
 def preview(conn: Connection, month: date, *, today: date) -> Preview:
     """What approving the month would bill, by product, with the number of exceptions by kind. Writes nothing."""
     billing.ensure_rated(conn, month)
     values = _values(month, today)
-    by_product = conn.execute(
-        text("""SELECT p.name_en, t.amount, t.charges FROM month_totals t JOIN products p ON p.id = t.product_id
-                 WHERE t.month = :month AND t.charges > 0 ORDER BY p.position, p.id"""),
+    found = conn.execute(
+        text("""SELECT p.name_en AS name, coalesce(sum(t.amount) FILTER (WHERE t.month = :month), 0) AS amount,
+                       coalesce(sum(t.amount) FILTER (WHERE t.month = :previous), 0) AS previous,
+                       coalesce(sum(t.charges) FILTER (WHERE t.month = :month), 0)::int AS charges
+                  FROM month_totals t JOIN products p ON p.id = t.product_id
+                 WHERE t.month IN (:month, :previous) AND t.charges > 0
+                 GROUP BY p.id ORDER BY p.position, p.id"""),
         values,
-    ).all()
+    )
+    by_product = [ProductTotal(**row._mapping) for row in found]
     counted = conn.execute(
-        text("""SELECT coalesce(sum(amount), 0) AS net, count(*) FILTER (WHERE amount <> 0) AS documents,
-                       count(*) FILTER (WHERE amount < 0) AS credit_notes, count(*) FILTER (WHERE amount = 0) AS zero,
-                       count(*) FILTER (WHERE amount IS NULL) AS missing
-                  FROM statements WHERE month = :month"""),
+        text(f"""SELECT count(*) FILTER (WHERE s.amount <> 0) AS documents,
+                        count(*) FILTER (WHERE s.amount < 0) AS credit_notes,
+                        count(*) FILTER (WHERE s.amount IS NULL) AS missing,
+                        count(*) FILTER (WHERE s.amount <> 0 AND {vat.DECISION} = 'AE') AS reverse_charge
+                   FROM statements s JOIN customers c ON c.id = s.customer_id WHERE s.month = :month"""),
         values,
     ).one()
-    previous = conn.scalar(text("SELECT coalesce(sum(amount), 0) FROM month_totals WHERE month = :previous"), values)
-    kinds = conn.execute(
-        text(f"{_exceptions_sql()} SELECT kind, count(*) AS found FROM found GROUP BY kind"), values
-    ).all()
+    counts = f"{_exceptions_sql()} SELECT kind, count(*) AS found FROM found GROUP BY kind"
+    kinds = {row.kind: row.found for row in conn.execute(text(counts), values)}
     return Preview(
         month=month,
-        net=counted.net,
-        previous_net=previous or Decimal(0),
+        net=sum((one.amount for one in by_product), Decimal("0.00")),
+        previous_net=sum((one.previous for one in by_product), Decimal("0.00")),
         documents=counted.documents,
         credit_notes=counted.credit_notes,
-        without_charges=counted.zero,
+        without_charges=kinds.get("zero", 0),
         missing_prices=counted.missing,
-        by_product=[(row.name_en, row.amount, row.charges) for row in by_product],
-        exceptions={row.kind: row.found for row in kinds},
+        reverse_charge=counted.reverse_charge,
+        by_product=by_product,
+        exceptions=kinds,
     )
 
 
@@ -183,10 +222,10 @@ def exceptions(
     billing.ensure_rated(conn, month)
     found = conn.execute(
         text(f"""{_exceptions_sql()}
-            SELECT f.kind, f.customer_id, s.number, s.name, f.detail, s.amount
-              FROM found f JOIN stated s USING (customer_id)
+            SELECT f.kind, f.customer_id, c.number, c.name, f.detail, s.amount
+              FROM found f JOIN customers c ON c.id = f.customer_id LEFT JOIN stated s ON s.customer_id = f.customer_id
              WHERE CAST(:kind AS text) IS NULL OR f.kind = :kind
-             ORDER BY array_position(CAST(:kinds AS text[]), f.kind), s.sort_name, f.customer_id
+             ORDER BY array_position(CAST(:kinds AS text[]), f.kind), c.sort_name, f.customer_id
              LIMIT :limit OFFSET :offset"""),
         _values(month, today) | {"kind": kind, "kinds": list(EXCEPTIONS), "limit": limit, "offset": offset},
     )
@@ -220,10 +259,10 @@ def approve(
     )
     conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": following})
     progress("Drafting documents")
-    drafted = drafts.from_statements(conn, [month], user=user)
+    drafted = drafts.from_statements(conn, month, user=user)
     if drafted > MANY:
         progress("Updating statistics")
-        conn.execute(text("ANALYZE charges, statements, invoices, invoice_lines, invoice_taxes"))
+        conn.execute(text("ANALYZE charges, statements, invoices, invoice_lines"))
     audit.record(conn, "approve", "month", f"{month:%Y-%m}", user_id=user.id, changes={"documents": (None, drafted)})
     return drafted
 
@@ -245,7 +284,9 @@ def reopen(conn: Connection, month: date, *, user: User) -> int:
     successor = conn.scalar(text("SELECT month FROM months WHERE state = 'open' FOR UPDATE"))
     if successor != next_month(month):
         raise Conflict(_state_message(conn, month, "reopened"))
-    conn.execute(text("SELECT 1 FROM invoices WHERE month = :month FOR UPDATE"), {"month": month})
+    # Drafting again and issuing wait for this row: neither slips in between our look and our deletion.
+    conn.execute(text("SELECT 1 FROM months WHERE month = :month FOR UPDATE"), {"month": month})
+    conn.execute(text("SELECT 1 FROM invoices WHERE month = :month ORDER BY id FOR UPDATE"), {"month": month})
     issued = conn.scalar(
         text("SELECT count(*) FROM invoices WHERE month = :month AND state <> 'draft'"), {"month": month}
     )
@@ -305,13 +346,14 @@ def _require_prices(conn: Connection, month: date) -> None:
 
 def _exceptions_sql() -> str:
     statements = _STATEMENTS.format(missing=invoices.MISSING_OF_BUYER, decision=vat.DECISION)
-    return _EXCEPTIONS.format(statements=statements)
+    return _EXCEPTIONS.format(statements=statements, absent=_ABSENT)
 
 
 def _values(month: date, today: date) -> dict[str, Any]:
     return {
         "month": month,
         "previous": next_month(month, by=-1),
+        "next_month": next_month(month),
         "today": today,
         "soon": max(next_month(month), today) + timedelta(days=28),
         "vat_missing": vat.MISSING,

@@ -1,5 +1,23 @@
 -- The first schema: tables, then the views and rules on them.
 
+CREATE TABLE audit_log (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    staff_id BIGINT,
+    action TEXT NOT NULL,
+    object_type TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    customer_id BIGINT,
+    changes JSONB DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX audit_log_at_idx ON audit_log USING brin (at);
+
+CREATE INDEX audit_log_customer_id_idx ON audit_log (customer_id);
+
+CREATE INDEX audit_log_object_idx ON audit_log (object_type, object_id);
+
 CREATE TABLE charges (
     month DATE NOT NULL,
     customer_id BIGINT NOT NULL,
@@ -206,6 +224,18 @@ CREATE TABLE staff (
     CONSTRAINT staff_username_key UNIQUE (username)
 );
 
+CREATE TABLE statements (
+    customer_id BIGINT NOT NULL,
+    month DATE NOT NULL,
+    amount NUMERIC(14, 2),
+    invoice_id BIGINT,
+    CONSTRAINT statements_pkey PRIMARY KEY (customer_id, month)
+);
+
+CREATE INDEX statements_amount_idx ON statements (month, amount, customer_id);
+
+CREATE INDEX statements_unbilled_idx ON statements (month) WHERE invoice_id IS NULL AND amount <> 0;
+
 CREATE TABLE vat_rates (
     valid_from DATE NOT NULL,
     rate NUMERIC(5, 2) NOT NULL,
@@ -235,24 +265,15 @@ CREATE INDEX adjustments_customer_id_idx ON adjustments (customer_id, month);
 
 CREATE INDEX adjustments_month_idx ON adjustments (month);
 
-CREATE TABLE audit_log (
-    id BIGINT GENERATED ALWAYS AS IDENTITY,
-    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-    staff_id BIGINT,
-    action TEXT NOT NULL,
-    object_type TEXT NOT NULL,
-    object_id TEXT NOT NULL,
+CREATE TABLE audit_personal (
+    audit_id BIGINT NOT NULL,
     customer_id BIGINT,
-    changes JSONB DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT audit_log_pkey PRIMARY KEY (id),
-    CONSTRAINT audit_log_staff_id_fkey FOREIGN KEY(staff_id) REFERENCES staff (id)
+    changes JSONB NOT NULL,
+    CONSTRAINT audit_personal_pkey PRIMARY KEY (audit_id),
+    CONSTRAINT audit_personal_audit_id_fkey FOREIGN KEY(audit_id) REFERENCES audit_log (id)
 );
 
-CREATE INDEX audit_log_at_idx ON audit_log (at);
-
-CREATE INDEX audit_log_customer_id_idx ON audit_log (customer_id);
-
-CREATE INDEX audit_log_object_idx ON audit_log (object_type, object_id);
+CREATE INDEX audit_personal_customer_id_idx ON audit_personal (customer_id);
 
 CREATE TABLE bookings (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -278,7 +299,7 @@ CREATE TABLE bookings (
     CONSTRAINT bookings_recorded_by_fkey FOREIGN KEY(recorded_by) REFERENCES staff (id)
 );
 
-CREATE INDEX bookings_ledger_idx ON bookings (customer_id, product_id, effective_on, id);
+CREATE INDEX bookings_ledger_idx ON bookings (customer_id, product_id, effective_on, id DESC);
 
 CREATE UNIQUE INDEX bookings_voided_once_key ON bookings (voids) WHERE voids IS NOT NULL;
 
@@ -320,22 +341,20 @@ CREATE TABLE invoices (
     CONSTRAINT invoices_cancellation_names_original_check CHECK ((kind = 'cancellation') = (cancels_id IS NOT NULL)),
     CONSTRAINT invoices_vat_category_known_check CHECK (vat_category IN ('S','AE','O')),
     CONSTRAINT invoices_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id),
-    CONSTRAINT invoices_cancels_id_fkey FOREIGN KEY(cancels_id) REFERENCES invoices (id),
-    CONSTRAINT invoices_seller_id_fkey FOREIGN KEY(seller_id) REFERENCES sellers (id),
-    CONSTRAINT invoices_created_by_fkey FOREIGN KEY(created_by) REFERENCES staff (id)
+    CONSTRAINT invoices_cancels_id_fkey FOREIGN KEY(cancels_id) REFERENCES invoices (id)
 );
 
 CREATE UNIQUE INDEX invoices_cancelled_once_key ON invoices (cancels_id) WHERE cancels_id IS NOT NULL;
 
 CREATE INDEX invoices_customer_id_idx ON invoices (customer_id, id);
 
-CREATE INDEX invoices_month_idx ON invoices (month, state, id);
+CREATE INDEX invoices_drafts_idx ON invoices (id) WHERE state = 'draft';
+
+CREATE INDEX invoices_month_idx ON invoices (month, id);
 
 CREATE UNIQUE INDEX invoices_number_key ON invoices (number) WHERE number IS NOT NULL;
 
-CREATE UNIQUE INDEX invoices_series_key ON invoices (kind, number_year, number_index) WHERE number IS NOT NULL;
-
-CREATE INDEX invoices_state_idx ON invoices (state, id);
+CREATE INDEX invoices_unusual_idx ON invoices (state, id) WHERE state IN ('partly_paid', 'written_off', 'cancelled');
 
 CREATE TABLE lifecycle (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -441,16 +460,6 @@ CREATE TABLE sign_in_tickets (
     CONSTRAINT sign_in_tickets_staff_id_fkey FOREIGN KEY(staff_id) REFERENCES staff (id)
 );
 
-CREATE TABLE audit_personal (
-    audit_id BIGINT NOT NULL,
-    customer_id BIGINT,
-    changes JSONB NOT NULL,
-    CONSTRAINT audit_personal_pkey PRIMARY KEY (audit_id),
-    CONSTRAINT audit_personal_audit_id_fkey FOREIGN KEY(audit_id) REFERENCES audit_log (id)
-);
-
-CREATE INDEX audit_personal_customer_id_idx ON audit_personal (customer_id);
-
 CREATE TABLE documents (
     invoice_id BIGINT NOT NULL,
     format TEXT DEFAULT 'pdf' NOT NULL,
@@ -483,16 +492,6 @@ CREATE TABLE invoice_lines (
     CONSTRAINT invoice_lines_invoice_id_fkey FOREIGN KEY(invoice_id) REFERENCES invoices (id) ON DELETE CASCADE
 );
 
-CREATE TABLE invoice_taxes (
-    invoice_id BIGINT NOT NULL,
-    rate NUMERIC(5, 2) NOT NULL,
-    category TEXT NOT NULL,
-    net NUMERIC(14, 2) NOT NULL,
-    vat NUMERIC(14, 2) NOT NULL,
-    CONSTRAINT invoice_taxes_pkey PRIMARY KEY (invoice_id, rate),
-    CONSTRAINT invoice_taxes_invoice_id_fkey FOREIGN KEY(invoice_id) REFERENCES invoices (id) ON DELETE CASCADE
-);
-
 CREATE TABLE price_tiers (
     price_id BIGINT NOT NULL,
     first_unit INTEGER NOT NULL,
@@ -504,23 +503,6 @@ CREATE TABLE price_tiers (
     CONSTRAINT price_tiers_price_not_negative_check CHECK (unit_price >= 0),
     CONSTRAINT price_tiers_price_id_fkey FOREIGN KEY(price_id) REFERENCES prices (id)
 );
-
-CREATE TABLE statements (
-    month DATE NOT NULL,
-    customer_id BIGINT NOT NULL,
-    amount NUMERIC(14, 2),
-    invoice_id BIGINT,
-    CONSTRAINT statements_pkey PRIMARY KEY (month, customer_id),
-    CONSTRAINT statements_invoice_id_fkey FOREIGN KEY(invoice_id) REFERENCES invoices (id)
-);
-
-CREATE INDEX statements_amount_idx ON statements (month, amount, customer_id);
-
-CREATE INDEX statements_customer_id_idx ON statements (customer_id, month);
-
-CREATE INDEX statements_invoice_id_idx ON statements (invoice_id) WHERE invoice_id IS NOT NULL;
-
-CREATE INDEX statements_unbilled_idx ON statements (month) WHERE invoice_id IS NULL AND amount <> 0;
 
 -- ------------------------------------------------------------------ what a customer has, day by day
 
@@ -580,6 +562,16 @@ SELECT id AS price_id, product_id, customer_id, returns_to_list, valid_from AS f
   FROM prices
  WHERE withdrawn_at IS NULL;
 
+-- VAT of each document by rate: on the sum of that rate's lines, rounded once. Lines of an issued
+-- document are frozen with their rates, so this is frozen too.
+CREATE VIEW invoice_taxes AS
+SELECT l.invoice_id, l.vat_rate AS rate, i.vat_category AS category, sum(l.amount) AS net,
+       round(sum(l.amount) * l.vat_rate / 100, 2) AS vat
+  FROM invoice_lines l
+  JOIN invoices i ON i.id = l.invoice_id
+ WHERE l.vat_rate IS NOT NULL
+ GROUP BY l.invoice_id, l.vat_rate, i.vat_category;
+
 -- ------------------------------------------------------------------ rules that no session gets around
 
 CREATE FUNCTION refuse(rule text, message text) RETURNS void LANGUAGE plpgsql AS $$
@@ -616,6 +608,7 @@ CREATE TRIGGER purchase_prices_never_deleted BEFORE DELETE OR TRUNCATE ON purcha
 CREATE TRIGGER adjustments_never_deleted BEFORE DELETE OR TRUNCATE ON adjustments EXECUTE FUNCTION append_only();
 CREATE TRIGGER documents_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON documents EXECUTE FUNCTION append_only();
 CREATE TRIGGER sellers_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sellers EXECUTE FUNCTION append_only();
+CREATE TRIGGER staff_never_deleted BEFORE DELETE OR TRUNCATE ON staff EXECUTE FUNCTION append_only();
 CREATE TRIGGER customers_never_deleted BEFORE DELETE OR TRUNCATE ON customers EXECUTE FUNCTION append_only();
 
 CREATE FUNCTION bookings_checked() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -831,19 +824,12 @@ CREATE TRIGGER invoice_lines_deleted AFTER DELETE ON invoice_lines REFERENCING O
 CREATE TRIGGER invoice_lines_updated AFTER UPDATE ON invoice_lines REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION issued_parts_never_change();
 CREATE TRIGGER invoice_lines_never_truncated BEFORE TRUNCATE ON invoice_lines EXECUTE FUNCTION append_only();
-CREATE TRIGGER invoice_taxes_inserted AFTER INSERT ON invoice_taxes REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION issued_parts_never_change();
-CREATE TRIGGER invoice_taxes_deleted AFTER DELETE ON invoice_taxes REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION issued_parts_never_change();
-CREATE TRIGGER invoice_taxes_updated AFTER UPDATE ON invoice_taxes REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION issued_parts_never_change();
-CREATE TRIGGER invoice_taxes_never_truncated BEFORE TRUNCATE ON invoice_taxes EXECUTE FUNCTION append_only();
 
 -- ------------------------------------------------------------------ what every installation starts with
 
 CREATE SEQUENCE customer_numbers START 10001;
 INSERT INTO company DEFAULT VALUES;
-INSERT INTO number_series (kind, prefix) VALUES ('invoice', 'RE'), ('credit_note', 'GS'), ('cancellation', 'ST');
+INSERT INTO number_series (kind, prefix) VALUES ('invoice', 'RE'), ('credit_note', 'RK'), ('cancellation', 'ST');
 -- German standard rate, § 12 (1) UStG, with the reduction of the second half of 2020 (§ 28 (1) UStG).
 INSERT INTO vat_rates (valid_from, rate) VALUES ('2007-01-01', 19), ('2020-07-01', 16), ('2021-01-01', 19);
 INSERT INTO products (code, kind, measure, name_de, name_en, unit_de, unit_en, position)

@@ -1,0 +1,121 @@
+"""The database server of the benchmarks, and the databases on it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import psycopg
+from psycopg import sql
+
+from lib import db, demo_fill, postgres
+
+ROOT = Path(__file__).parents[1]
+# The demo's last day: closed months end two months before it.
+TODAY = date(2026, 11, 21)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where to measure, with how many customers, and how often."""
+
+    url: str
+    customers: int
+    runs: int
+
+
+@contextmanager
+def bench_server() -> Iterator[str]:
+    """A server of our own with its ordinary durability, or that of DATABASE_URL."""
+    given = os.environ.get("DATABASE_URL")
+    own = postgres.server(ROOT / ".data" / "bench-postgres", shared_buffers="512MB", max_wal_size="4GB")
+    with nullcontext(given) if given else own as url:
+        yield url
+
+
+def log(message: str) -> None:
+    """Progress goes to stderr: stdout holds the figures alone."""
+    import sys
+
+    print(message, file=sys.stderr, flush=True)
+
+
+def filled(bench: Bench, name: str, *, customers: int, months: int, documents: int) -> str:
+    """The URL of a database with so many customers; made once, kept for the next run."""
+    full = f"bench_{name}_{customers}"
+    with psycopg.connect(bench.url, autocommit=True) as conn:
+        exists = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (full,)).fetchone()
+    url = postgres.database(bench.url, full)
+    if exists:
+        return url
+    log(f"Filling {full} …")
+    with in_use(url):
+        try:
+            with db.transaction() as conn:
+                db.migrate(conn)
+                demo_fill.fill(
+                    conn, customers=customers, today=TODAY, months=months, documents=documents, progress=log
+                )
+            demo_fill.vacuum()
+        except BaseException:
+            db.engine().dispose()
+            drop(bench.url, full)
+            raise
+    return url
+
+
+@contextmanager
+def copied(bench: Bench, source_url: str, name: str) -> Iterator[str]:
+    """A throw-away copy of a database."""
+    source = source_url.rsplit("/", 1)[1].split("?")[0]
+    drop(bench.url, name)
+    with psycopg.connect(bench.url, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(source)
+            )
+        )
+        conn.execute("CHECKPOINT")
+    try:
+        yield postgres.database(bench.url, name)
+    finally:
+        drop(bench.url, name)
+
+
+def drop(server_url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def in_use(url: str) -> Iterator[None]:
+    """Make `url` the database that lib.db works on."""
+    before = os.environ.get("DATABASE_URL")
+    os.environ["DATABASE_URL"] = url
+    db.engine.cache_clear()
+    try:
+        yield
+    finally:
+        db.engine().dispose()
+        db.engine.cache_clear()
+        if before is None:
+            del os.environ["DATABASE_URL"]
+        else:
+            os.environ["DATABASE_URL"] = before
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long `action` takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def ratio(ours: list[float], reference: list[float]) -> float:
+    """The median of ours over that of the reference."""
+    return median(ours) / median(reference)
