@@ -374,13 +374,17 @@ def open_months(conn: Connection, *, today: date) -> list[date]:
     return list(found)
 
 
+def allow_memory(conn: Connection) -> None:
+    """Let this transaction sort 100,000 customers in memory rather than on disk."""
+    conn.execute(text("SET LOCAL work_mem = '128MB'"))
+
+
 def rate_all(conn: Connection, months: Sequence[date]) -> None:
     """Rate all customers once and leave it in this transaction, for charges and printed lines to be read from.
 
     Its tables (`rated_stretch`, `rated_line`) go when the transaction ends.
     """
-    # Sorts of 100,000 customers belong into memory, not on disk.
-    conn.execute(text("SET LOCAL work_mem = '128MB'"))
+    allow_memory(conn)
     conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_line"))
     stretches = statement(select="SELECT * FROM stretch")
     conn.execute(text(f"CREATE TEMP TABLE rated_stretch ON COMMIT DROP AS {stretches}"), {"months": list(months)})
