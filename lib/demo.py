@@ -1,0 +1,195 @@
+"""The demo company: `data/seed/*.csv`, entered day by day by the functions that the pages call.
+
+What the files say is done as the person of that role on the day they name, months are closed in
+between as a finance clerk would, and the last month that ended is left for the user to close. So
+the demo holds nothing that could not have been clicked together; only the audit log's times are
+those of the load. The columns are explained in `data/seed/README.md`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Connection, text
+
+from lib import adjustments, bookings, customers, demo_seed, drafts, invoices, months
+from lib.auth import Role
+from lib.clock import month_of, months_between, next_month
+from lib.demo_fill import fill, vacuum
+from lib.demo_seed import SIGN_INS, People, Row
+from lib.errors import Conflict
+
+__all__ = ["FIRST_MONTH", "SIGN_INS", "fill", "load", "vacuum"]
+
+FIRST_MONTH = date(2024, 12, 1)
+# A month is closed on this day of the next one, or on the Monday after.
+CLOSING_DAY = 5
+_FLAGS = ("separate_billing", "users_beyond_max")
+_NOT_DETAILS = ("key", "created", "billed", "ends_on", *_FLAGS)
+
+
+@dataclass
+class _Loading:
+    """The load so far: who acts, the ids of what the files call by code and key, months approved and not locked."""
+
+    conn: Connection
+    people: People
+    products: dict[str, int]
+    customers: dict[str, int] = field(default_factory=dict)
+    approved: list[date] = field(default_factory=list)
+
+
+def load(conn: Connection, *, today: date) -> None:
+    """Enter the demo company as it stood at `today`, in the caller's transaction.
+
+    Months are closed through the one before the last that ended; the seed's last entries are of
+    2026, after which nothing changes any more. Raises Conflict where the database isn't empty.
+    """
+    demo_seed.require_empty(conn)
+    if today < FIRST_MONTH:
+        raise Conflict(f"The demo company starts in {FIRST_MONTH:%B %Y}; set MANDANT_TODAY to a later day.")
+    people, catalogue = demo_seed.set_up(conn, first_month=FIRST_MONTH)
+    loading = _Loading(conn, people, catalogue)
+    for happens_on, _, do in sorted(_closings(today) + _entries(), key=lambda entry: entry[:2]):
+        if happens_on <= today:
+            do(loading, happens_on)
+
+
+Step = Callable[[_Loading, date], None]
+
+
+def _closings(today: date) -> list[tuple[date, int, Step]]:
+    """Every month's close on its day, before anything else that day. The last month that ended is left open."""
+    closed = months_between(FIRST_MONTH, next_month(month_of(today), by=-2))
+    return [(_closing_day(month), 0, _close) for month in closed]
+
+
+def _closing_day(month: date) -> date:
+    day = next_month(month).replace(day=CLOSING_DAY)
+    return day + timedelta(days=(7 - day.weekday()) % 7 if day.weekday() > 4 else 0)
+
+
+def _close(loading: _Loading, today: date) -> None:
+    """Approve, issue, lock. Drafts that lack something hold their month open until they are completed."""
+    conn, finance = loading.conn, loading.people[Role.FINANCE]
+    month = next_month(month_of(today), by=-1)
+    months.approve(conn, month, today=today, user=finance)
+    # Nothing is committed yet, so the server gathers no statistics by itself.
+    conn.execute(text("ANALYZE customers, lifecycle, bookings, charges, statements, invoices, invoice_lines"))
+    waiting = [*loading.approved, month]
+    loading.approved = [m for m in waiting if invoices.issue_month(conn, m, today=today, user=finance).blocked]
+    for complete in sorted(set(waiting) - set(loading.approved)):
+        months.lock(conn, complete, user=finance)
+
+
+def _entries() -> list[tuple[date, int, Step]]:
+    """All rows of the files with their day. On one day: customers, then their data, prices, what they book, money."""
+    files: list[tuple[str, str, Callable[[_Loading, date, Row], None]]] = [
+        ("customers", "created", _customer),
+        ("lifecycle", "day", _lifecycle),
+        ("prices", "day", _price),
+        ("bookings", "day", _booking),
+        ("adjustments", "day", _adjustment),
+        ("invoices", "day", _invoice),
+    ]
+    return [
+        (date.fromisoformat(row[column]), order, _step(enter, row))
+        for order, (name, column, enter) in enumerate(files, start=1)
+        for row in demo_seed.rows(name)
+    ]
+
+
+def _step(enter: Callable[[_Loading, date, Row], None], row: Row) -> Step:
+    return lambda loading, today: enter(loading, today, row)
+
+
+def _customer(loading: _Loading, today: date, row: Row) -> None:
+    details = {name: value for name, value in row.items() if value and name not in _NOT_DETAILS}
+    flags = {name: row[name] == "yes" for name in _FLAGS}
+    loading.customers[row["key"]] = customers.create(
+        loading.conn,
+        details=details | flags,
+        billed=row["billed"] == "yes",
+        ends_on=demo_seed.day(row["ends_on"]),
+        today=today,
+        user=loading.people[Role.SALES],
+    )
+
+
+def _lifecycle(loading: _Loading, today: date, row: Row) -> None:
+    conn, customer_id, user = loading.conn, loading.customers[row["customer"]], loading.people[Role.SALES]
+    action, value = row["action"], row["value"]
+    if action == "convert":
+        customers.convert_to_billed(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
+    elif action == "end":
+        customers.set_end_date(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
+    elif action == "deactivate":
+        customers.deactivate(conn, customer_id, reason=value, today=today, user=user)
+    elif action == "activate":
+        customers.activate(conn, customer_id, today=today, user=user)
+    else:
+        version = customers.customer(conn, customer_id).version
+        customers.edit(conn, customer_id, version=version, changes={action: value}, today=today, user=user)
+
+
+def _price(loading: _Loading, today: date, row: Row) -> None:
+    demo_seed.price(
+        loading.conn,
+        row,
+        valid_from=date.fromisoformat(row["valid_from"]),
+        product_id=loading.products[row["product"]],
+        customer_id=loading.customers[row["customer"]] if row["customer"] else None,
+        people=loading.people,
+    )
+
+
+def _booking(loading: _Loading, today: date, row: Row) -> None:
+    bookings.book(
+        loading.conn,
+        loading.customers[row["customer"]],
+        loading.products[row["product"]],
+        effective_on=demo_seed.day(row["effective"]) or today,
+        quantity=int(row["quantity"]),
+        internal=demo_seed.number(row["internal"]),
+        external=demo_seed.number(row["external"]),
+        ends_on=demo_seed.day(row["until"]),
+        today=today,
+        user=loading.people[Role.SALES],
+    )
+
+
+def _adjustment(loading: _Loading, today: date, row: Row) -> None:
+    adjustments.add(
+        loading.conn,
+        loading.customers[row["customer"]],
+        text=row["text"],
+        amount=Decimal(row["amount"]),
+        month=month_of(today),
+        month_meant=demo_seed.day(row["month_meant"]) or month_of(today),
+        reason=row["reason"],
+        user=loading.people[Role.FINANCE],
+    )
+
+
+def _invoice(loading: _Loading, today: date, row: Row) -> None:
+    conn, user, customer_id = loading.conn, loading.people[Role.FINANCE], loading.customers[row["customer"]]
+    actions = row["action"].split(" and ")
+    month = demo_seed.day(row["month"])
+    draft = None
+    if "cancel" in actions and month:
+        invoices.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
+    if "draft again" in actions and month:
+        draft = drafts.draft_unbilled(conn, customer_id, month, user=user)
+    if "write" in actions:
+        quantity, unit_price = Decimal(row["quantity"]), Decimal(row["unit_price"])
+        line = drafts.DraftLine(row["text"], row["detail"], quantity, row["unit"], unit_price)
+        draft = drafts.create(conn, customer_id, service_from=today, service_until=today, lines=[line], user=user)
+    if "issue" in actions and draft:
+        invoices.issue(conn, [draft], today=today, user=user)
+
+
+def _document(conn: Connection, customer_id: int, month: date) -> int:
+    """The document of a customer's closed month that stands."""
+    documents = invoices.invoices_of(conn, customer_id)
+    return next(document.id for document in documents if document.month == month and document.state == "issued")
