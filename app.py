@@ -22,15 +22,14 @@ from lib import db, sessions
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
+from pages.shared import downloads
 
 log = logging.getLogger("mandant")
-# uvicorn believes X-Forwarded-For and -Proto from these proxies; its own default is the whole local machine.
-os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 # Loaded before the first visitor, and before the garbage collector is told to leave them alone.
 # (Not streamlit_authenticator: its component registers itself only when a page imports it.)
 PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers", "lib.documents")
 SESSION_SECONDS = 12 * 60 * 60
-OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/")
+OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -42,6 +41,8 @@ HEADERS = {
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Refuse to start on a database that isn't migrated; load what pages need, then freeze it."""
+    if "FORWARDED_ALLOW_IPS" not in os.environ:
+        log.warning("FORWARDED_ALLOW_IPS is not set: anybody on this machine can claim another address.")
     await run_in_threadpool(_require_schema)
     for name in PRELOADED:
         with suppress(ModuleNotFoundError):
@@ -163,15 +164,15 @@ def _require_schema() -> None:
         raise RuntimeError(f"The database is at version {found} instead of {wanted}: run `python -m lib migrate`.")
 
 
-app = st.App(
-    "pages/main.py",
-    lifespan=lifespan,
-    routes=[
-        Route("/customers", start_page),
-        Route("/healthz", healthz),
-        Route("/session/start", start_session),
-        Route("/session/end", end_session),
-        Route("/documents/{invoice_id:int}.pdf", document),
-    ],
-    middleware=[Middleware(PageHeaders)],
-)
+ROUTES = [
+    Route("/customers", start_page),
+    Route("/healthz", healthz),
+    Route("/session/start", start_session),
+    Route("/session/end", end_session),
+    Route("/documents/{invoice_id:int}.pdf", document),
+    Route("/exports/cost-overview.{ending}", downloads.cost_overview),
+]
+MIDDLEWARE = [Middleware(PageHeaders)]
+
+# `streamlit run` recognises the site by this very form of assignment.
+app = st.App("pages/main.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

@@ -1,0 +1,66 @@
+"""The frame around every page: which pages there are, who is here, how the last click ended."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from lib.auth import Permission
+from pages.shared import session
+
+HERE = Path(__file__).parents[1]
+
+
+class Entry(NamedTuple):
+    """A page: its file, its title, its icon, the section of the menu (None: not in it) and who sees it there."""
+
+    file: str
+    title: str
+    icon: str
+    section: str | None
+    permission: Permission
+
+
+PAGES = (
+    Entry("customers.py", "Customers", "groups", "Billing", Permission.READ),
+    Entry("cost_overview.py", "Cost Overview", "bar_chart", "Billing", Permission.READ),
+    Entry("invoices.py", "Invoices", "receipt_long", "Billing", Permission.READ),
+    Entry("month_close.py", "Month close", "event_available", "Billing", Permission.CLOSE_MONTHS),
+    Entry("self_service.py", "Self-Service", "storefront", "Prices", Permission.READ),
+    Entry("prices.py", "Prices", "sell", "Prices", Permission.READ),
+    Entry("settings.py", "Settings", "settings", "Company", Permission.EDIT_SETTINGS),
+    Entry("staff.py", "Staff", "badge", "Company", Permission.EDIT_STAFF),
+    Entry("audit_log.py", "Audit log", "history", "Company", Permission.READ_AUDIT),
+    Entry("account.py", "My account", "account_circle", "Company", Permission.READ),
+    Entry("customer.py", "Customer", "person", None, Permission.READ),
+    Entry("invoice.py", "Invoice", "receipt", None, Permission.READ),
+)
+
+def draw(entries: Sequence[Entry]) -> None:
+    """Draw menu and sidebar for whoever is signed in, then run the page that the address names."""
+    st.set_page_config(page_title="Mandant", page_icon="🧾", layout="wide")
+    user = session.current_user()
+    menu: dict[str, list[st.Page]] = {}
+    for entry in (entry for entry in entries if (HERE / entry.file).exists()):
+        # A page that isn't in the menu still has its address: hiding is no permission, each page asks for its own.
+        listed = user is not None and entry.section is not None and user.may(entry.permission)
+        page = st.Page(
+            HERE / entry.file,
+            title=entry.title,
+            icon=f":material/{entry.icon}:",
+            url_path=Path(entry.file).stem,
+            default=entry is entries[0],
+            visibility="visible" if listed else "hidden",
+        )
+        menu.setdefault(entry.section or "", []).append(page)
+    chosen = st.navigation(menu, position="sidebar" if user else "hidden")
+
+    if user is not None:
+        with st.sidebar.container(gap="xsmall"):
+            st.text(user.name)
+            st.caption(user.role.capitalize())
+            st.button("Sign out", key="sign_out", icon=":material/logout:", on_click=session.sign_out, width="stretch")
+        session.forget_on_other_page(chosen.url_path)
+        session.show_outcome()
+    chosen.run()
