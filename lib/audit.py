@@ -104,6 +104,7 @@ def entries(
     *,
     person: int | None = None,
     object_type: str | None = None,
+    object_id: object = None,
     customer_id: int | None = None,
     search: str = "",
     first_day: date | None = None,
@@ -115,6 +116,7 @@ def entries(
     where, values = _conditions(
         person=person,
         object_type=object_type,
+        object_id=None if object_id is None else str(object_id),
         customer_id=customer_id,
         search=search,
         first_day=first_day,
@@ -149,6 +151,7 @@ def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
     clauses = {
         "person": "a.staff_id = :person",
         "object_type": "a.object_type = :object_type",
+        "object_id": "a.object_id = :object_id",
         "customer_id": "a.customer_id = :customer_id",
         "search": "(c.search LIKE :search OR a.object_id ILIKE :search OR a.action ILIKE :search)",
         "first_day": "a.at >= :first_day::timestamp AT TIME ZONE (SELECT timezone FROM company)",

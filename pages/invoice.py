@@ -1,0 +1,291 @@
+"""One document: what stands on it, and what can still be done with it (row S3)."""
+
+import re
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from lib import audit, clock, documents, drafts, invoices, settings
+from lib.auth import Permission
+from lib.errors import NotFound
+from lib.invoices import KINDS, Invoice, InvoiceLine
+from pages.shared import documents as shown
+from pages.shared import draft_form, line_editor, session, ui, work
+
+CATEGORIES = {
+    "S": "Taxed in Germany",
+    "AE": "Reverse charge: the recipient owes the VAT",
+    "O": "Not taxable in Germany",
+}
+HISTORY = 50
+
+user = session.require_user(Permission.READ)
+may_write = user.may(Permission.EDIT_INVOICES)
+
+
+# ---------------------------------------------------------------------------------- what the clicks do
+
+
+def _remove(draft: Invoice) -> None:
+    if session.attempt(drafts.remove, draft.id, success="The draft is deleted."):
+        st.session_state["invoice_gone"] = draft.month is not None
+
+
+def _cancel(document: Invoice, today: date) -> None:
+    reason = st.session_state.get("cancel_reason", "")
+    if session.attempt(
+        invoices.cancel, document.id, reason=reason, today=today, success=f"{document.number} is cancelled."
+    ):
+        st.session_state["invoice_next"] = session.result()
+
+
+def ask_remove(draft: Invoice) -> None:
+    """Confirm that a draft goes, and say what becomes of its charges."""
+
+    @st.dialog("Delete this draft?", icon=":material/delete:")
+    def asked() -> None:
+        session.close_or_explain()
+        if draft.month is None:
+            st.markdown("It was written by hand and is gone then; its deletion stays in the audit log.")
+        else:
+            st.markdown(
+                f"The charges of **{ui.month(draft.month)}** on it become **unbilled**: they stay on "
+                "*Invoices → Unbilled*, from where they are drafted again. Lines written by hand are gone."
+            )
+        st.button("Delete draft", key="remove_go", type="primary", on_click=_remove, args=(draft,))
+
+    asked()
+
+
+def ask_cancel(document: Invoice, today: date) -> None:
+    """Confirm a cancellation, and say what it does."""
+
+    @st.dialog(f"Cancel {document.number}?", icon=":material/block:")
+    def asked() -> None:
+        session.close_or_explain()
+        st.markdown(
+            "A **cancellation invoice** with a number of its own is issued today. It names "
+            f"{document.number} and takes back its {ui.money(document.gross)} {document.currency}; "
+            f"{document.number} itself stays as it is, marked as cancelled."
+        )
+        if document.month is not None:
+            st.markdown(f"Its charges of **{ui.month(document.month)}** become unbilled and can be drafted again.")
+        st.text_input("Reason", key="cancel_reason", max_chars=200, help="For the audit log. It isn't printed.")
+        session.field_error("reason")
+        st.button("Issue cancellation", key="cancel_go", type="primary", on_click=_cancel, args=(document, today))
+
+    asked()
+
+
+def ask_issue(draft: Invoice, today: date) -> None:
+    """Confirm an issue: after it the document never changes."""
+    work.ask(
+        "Issue this draft?",
+        f"It gets the next number, is dated today and **never changes afterwards**: a mistake is then corrected "
+        f"by a cancellation. Gross {ui.money(draft.gross)} {draft.currency}.",
+        "Issue",
+        work.Job(shown.ISSUE, "Issuing …", "Done.", invoices.issue, ([draft.id],), {"today": today}),
+        icon=":material/send:",
+    )
+
+
+# ---------------------------------------------------------------------------------- the parts of the page
+
+
+def draw_head(document: Invoice, today: date) -> None:
+    """What it is, how far it is, and what can be done."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(shown.name(document), anchor=False, width="content")
+        ui.badge(shown.state(document, today=today))
+        if document.kind != "invoice" and document.number:
+            st.badge(KINDS[document.kind], color="violet")
+        st.space("stretch")
+        draw_actions(document, today)
+    with st.container(horizontal=True, gap="small"):
+        st.page_link(
+            "customer.py",
+            label=f"{document.customer_number} {session.escaped(document.customer_name)}",
+            icon=":material/person:",
+            query_params={"id": str(document.customer_id)},
+        )
+        for label, other, number in (
+            ("Cancels", document.cancels_id, document.cancels_number),
+            ("Cancelled by", document.cancelled_by_id, document.cancelled_by_number),
+        ):
+            if other is not None:
+                st.page_link(
+                    "invoice.py", label=f"{label} {number}", icon=":material/link:", query_params={"id": str(other)}
+                )
+
+
+def draw_actions(document: Invoice, today: date) -> None:
+    """The buttons of the head; a form that is open has its own."""
+    draft = document.state == "draft"
+    if draft and draft_form.is_open(document):
+        return
+    label = "Preview PDF" if draft else "Open PDF"
+    st.link_button(label, shown.pdf_address(document.id), icon=":material/picture_as_pdf:")
+    if not draft:
+        st.link_button(
+            "Download", shown.pdf_address(document.id, download=True), icon=":material/download:", type="primary"
+        )
+    if not may_write:
+        return
+    if draft:
+        st.button("Edit", key="draft_edit", icon=":material/edit:", on_click=draft_form.start, args=(document,))
+        if st.button("Delete", key="draft_remove", icon=":material/delete:"):
+            ask_remove(document)
+        if st.button("Issue", key="draft_issue", type="primary", icon=":material/send:"):
+            ask_issue(document, today)
+    elif (
+        document.state == "issued"
+        and document.kind != "cancellation"
+        and st.button("Cancel", key="issued_cancel", icon=":material/block:")
+    ):
+        ask_cancel(document, today)
+
+
+def draw_missing(document: Invoice, missing: list[str]) -> None:
+    """What a draft lacks before it can be issued."""
+    if missing:
+        points = "\n".join(f"- {session.escaped(point)}" for point in missing)
+        st.warning(f"This draft can't be issued yet. It needs:\n{points}", icon=":material/warning:")
+
+
+def draw_facts(document: Invoice, buyer: Any) -> None:
+    """To whom, when, for which time."""
+    left, right = st.columns(2)
+    period = f"{ui.day(document.service_from)} – {ui.day(document.service_until)}"
+    with left.container(border=True, height="stretch"):
+        st.markdown("**Bill to**")
+        place = " ".join(part for part in (buyer.postcode, buyer.city) if part)
+        st.text("\n".join(part for part in (buyer.name, buyer.street, place, buyer.country) if part))
+        if buyer.vat_id:
+            st.caption(f"VAT ID {session.escaped(buyer.vat_id)}")
+        if document.state == "draft":
+            st.caption("As the customer is stored today; frozen when it is issued.")
+    with right.container(border=True, height="stretch"):
+        ui.facts(
+            {
+                "Issued": ui.day(document.issued_on),
+                "Due": ui.day(document.due_on) if document.due_on else "by the payment term",
+                "Service period": period,
+                "Booking month": ui.month(document.month) if document.month else "Written by hand",
+                "Purchase order": document.purchase_order,
+                "Language": {"de": "German", "en": "English"}.get(document.language, document.language),
+            },
+            alt="Dates and references of the document",
+        )
+
+
+def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
+    """Lines, taxes and totals as they are printed."""
+    with st.container(border=True):
+        if document.intro:
+            st.text(document.intro)
+        if lines:
+            draft_form.lines_table(lines, document.currency, key="lines")
+            if document.state == "draft" and any(line.from_close for line in lines):
+                st.caption(f":material/lock: Lines of the close of {ui.month(document.month)} can't be edited.")
+        else:
+            ui.empty("There are no lines yet. *Edit* adds them.", icon=":material/playlist_add:")
+        with session.reading() as conn:
+            taxes = invoices.taxes(conn, document.id)
+        sums = [("Net", document.net)]
+        sums += [(f"VAT {line_editor.plain(tax.rate)} % on {ui.money(tax.net)}", tax.vat) for tax in taxes]
+        sums.append(("Gross", document.gross))
+        _, right = st.columns([3, 2])
+        with right:
+            ui.table(
+                [{"what": what, "amount": ui.money(amount)} for what, amount in sums],
+                {"what": ui.text_column("Total"), "amount": ui.figure_column(document.currency, width=120)},
+                key="sums",
+                alt="Net, VAT by rate and gross",
+            )
+            if document.vat_category:
+                st.caption(CATEGORIES[document.vat_category])
+        if document.closing:
+            st.text(document.closing)
+
+
+def draw_history(document: Invoice) -> None:
+    """Who did what with it, from the audit log."""
+    with session.reading() as conn:
+        entries, _ = audit.entries(conn, object_type="invoice", object_id=document.id, limit=HISTORY)
+        zone = settings.company(conn).timezone
+    with st.expander(f"History ({len(entries)})", icon=":material/history:", key="invoice_history"):
+        if not entries:
+            drafted = f"the close of {ui.month(document.month)}" if document.month else "hand"
+            ui.empty(f"Nothing happened since it was drafted by {drafted}.", icon=":material/history:")
+            return
+        rows = [
+            {
+                "at": ui.moment(entry.at, zone),
+                "person": entry.person,
+                "action": entry.action.capitalize(),
+                "changes": "; ".join(
+                    f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}"
+                    for name, (before, after) in entry.changes.items()
+                ),
+            }
+            for entry in entries
+        ]
+        columns = {
+            "at": ui.text_column("When", width=150),
+            "person": ui.text_column("Who", width=140),
+            "action": ui.text_column("What", width=140),
+            "changes": ui.text_column("From → to", width="large"),
+        }
+        ui.table(rows, columns, key="history", alt="What happened to this document")
+
+
+def _side(value: Any) -> str:
+    return ui.NOTHING if value in (None, "") else str(value)
+
+
+def read(invoice_id: str) -> tuple[Invoice, list[InvoiceLine]] | None:
+    """The document that the address names, or None where there is none."""
+    if not re.fullmatch(r"[0-9]{1,18}", invoice_id):
+        return None
+    try:
+        with session.reading() as conn:
+            found = invoices.invoice(conn, int(invoice_id))
+            return found, invoices.lines(conn, found.id)
+    except NotFound:
+        return None
+
+
+def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
+    """The whole page of a document."""
+    with session.reading() as conn:
+        today = clock.today(conn)
+        missing = invoices.lacks(conn, document.id, today=today) if document.state == "draft" else []
+        buyer = documents.document(conn, document.id).buyer
+    draw_head(document, today)
+    work.run()
+    shown.show_report()
+    draw_missing(document, missing)
+    if document.state == "draft" and may_write and draft_form.is_open(document):
+        draft_form.draw(document, lines)
+    else:
+        draw_facts(document, buyer)
+        draw_lines(document, lines)
+    if user.may(Permission.READ_AUDIT):
+        draw_history(document)
+
+
+# ---------------------------------------------------------------------------------- the page
+
+if "invoice_gone" in st.session_state:
+    released = st.session_state.pop("invoice_gone")
+    st.switch_page("invoices.py", query_params={"invoice_view": "Unbilled"} if released else None)
+if (following := st.session_state.pop("invoice_next", None)) is not None:
+    st.switch_page("invoice.py", query_params={"id": str(following)})
+st.page_link("invoices.py", label="All invoices", icon=":material/arrow_back:")
+opened = read(st.query_params.get("id", ""))
+if opened is None:
+    st.title("Invoice", anchor=False)
+    ui.empty("There is no such document. It may have been a draft that was deleted.", icon=":material/search_off:")
+else:
+    draw(*opened)

@@ -1,0 +1,131 @@
+"""What the month close shows before a month is approved: totals, deadline, exceptions."""
+
+from datetime import date
+from decimal import Decimal
+
+import streamlit as st
+
+from lib import invoices, months
+from lib.months import EXCEPTIONS, Preview
+from pages.shared import session, ui
+
+PAGE = 25
+# Where the id of a customer is kept that a click asked for; the page goes there.
+CUSTOMER = "close_customer"
+BLOCKS = ": blocks the close until it has a price"
+_COLOURS = {"no_price": "red", "no_address": "orange", "no_vat_decision": "orange", "change": "blue"}
+
+
+def draw_deadline(preview: Preview, today: date) -> None:
+    """Reverse-charge documents have a day until which they must be issued."""
+    if preview.reverse_charge:
+        deadline = invoices.reverse_charge_deadline(preview.month)
+        many = "1 document" if preview.reverse_charge == 1 else f"{preview.reverse_charge:,} documents"
+        late = " **That day has passed.**" if today > deadline else ""
+        st.warning(
+            f"{many} of this month {'is' if preview.reverse_charge == 1 else 'are'} under reverse charge and must be "
+            f"issued by **{ui.day(deadline)}** (§ 14a (1) UStG).{late}",
+            icon=":material/schedule:",
+        )
+
+
+def draw_totals(preview: Preview, currency: str) -> None:
+    """The month in figures, and by product against the month before."""
+    change = preview.net - preview.previous_net
+    with st.grid(4, gap="small"):
+        st.metric(
+            f"Net ({currency})", ui.money(preview.net), signed(change) if preview.previous_net else None,
+            delta_description="vs. month before", border=True, height="stretch",
+        )  # fmt: skip
+        st.metric("Documents", f"{preview.documents:,}", border=True, height="stretch")
+        st.metric("Credit notes", f"{preview.credit_notes:,}", border=True, height="stretch")
+        st.metric("Nothing to bill", f"{preview.without_charges:,}", border=True, height="stretch")
+    if not preview.by_product:
+        ui.empty("Nothing is booked in this month.")
+        return
+    rows = [
+        {
+            "product": one.name,
+            "charges": f"{one.charges:,}",
+            "amount": ui.money(one.amount),
+            "previous": ui.money(one.previous),
+            "change": signed(one.amount - one.previous),
+        }
+        for one in preview.by_product
+    ]
+    columns = {
+        "product": ui.text_column("Product", width="medium", pinned=True),
+        "charges": ui.figure_column("Charges", width=90),
+        "amount": ui.figure_column(f"Net ({currency})", width=130),
+        "previous": ui.figure_column("Month before", width=130),
+        "change": ui.figure_column("Change", width=130),
+    }
+    with st.container(border=True):
+        st.subheader("By product", anchor=False)
+        ui.table(rows, columns, key="by_product", alt="Net amounts of the month by product, against the month before")
+
+
+def signed(value: Decimal) -> str:
+    """An amount with its sign: +12.00."""
+    return f"{'+' if value > 0 else ''}{ui.money(value)}"
+
+
+def draw_exceptions(preview: Preview, today: date, currency: str) -> None:
+    """What a person should look at before the month is approved, by kind; a click opens the customer."""
+    kinds = [kind for kind in EXCEPTIONS if preview.exceptions.get(kind)]
+    with st.container(border=True):
+        st.subheader("Exceptions", anchor=False)
+        if not kinds:
+            ui.empty("Nothing unusual was found.", icon=":material/task_alt:")
+            return
+        kind = st.pills(
+            "Kind", kinds, format_func=lambda one: f"{EXCEPTIONS[one]} ({preview.exceptions[one]:,})",
+            key="exception_kind", label_visibility="collapsed", on_change=_first_page,
+        )  # fmt: skip
+        total = preview.exceptions[kind] if kind else sum(preview.exceptions.values())
+        pages = max(1, -(-total // PAGE))
+        number = min(max(1, st.session_state.get("exception_page") or 1), pages)
+        with session.reading() as conn:
+            found = months.exceptions(
+                conn, preview.month, today=today, kind=kind, limit=PAGE, offset=(number - 1) * PAGE
+            )
+        rows = [
+            {
+                "kind": [EXCEPTIONS[one.kind]],
+                "number": one.number,
+                "name": one.name,
+                "detail": one.detail[:1].upper() + one.detail[1:] + (BLOCKS if one.kind in months.BLOCKING else ""),
+                "amount": ui.money(one.amount),
+            }
+            for one in found
+        ]
+        colours = [_COLOURS.get(one, "gray") for one in EXCEPTIONS]
+        columns = {
+            "kind": st.column_config.MultiselectColumn(
+                "Exception", options=list(EXCEPTIONS.values()), color=colours, width=150
+            ),
+            "name": ui.text_column("Customer", width="medium"),
+            "number": ui.text_column("Customer no.", width=100),
+            "detail": ui.text_column("What", width="large"),
+            "amount": ui.figure_column(f"Net ({currency})", width=110),
+        }
+        ids = [one.customer_id for one in found]
+        ui.table(
+            rows, columns, key=f"exceptions_{hash(tuple(ids))}", alt="Exceptions of the month by kind and customer",
+            on_select=lambda: _open_customer(ids), selection_mode="single-cell",
+        )  # fmt: skip
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("A click on a line opens the customer.")
+            if pages > 1:
+                st.space("stretch")
+                st.pagination(pages, key="exception_page", max_visible_pages=5)
+
+
+def _first_page() -> None:
+    st.session_state.exception_page = 1
+
+
+def _open_customer(ids: list[int]) -> None:
+    cells = st.session_state[f"exceptions_{hash(tuple(ids))}"].selection.cells
+    if cells:
+        st.session_state[CUSTOMER] = ids[cells[0][0]]

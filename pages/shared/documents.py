@@ -1,0 +1,100 @@
+"""What the pages about documents share: their state in words, their tables, the report of an issue."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from lib.invoices import KINDS, Invoice, Issued
+from pages.shared import ui, work
+
+STATES = ("draft", "issued", "partly_paid", "paid", "overdue", "written_off", "cancelled")
+ISSUE = "issue"
+
+
+def state(document: Invoice, *, today: date) -> str:
+    """The state as it is shown: an issued invoice past its due date is overdue."""
+    unpaid = document.kind == "invoice" and document.state in ("issued", "partly_paid")
+    overdue = unpaid and document.due_on is not None and document.due_on < today
+    return "overdue" if overdue else document.state
+
+
+def name(document: Invoice) -> str:
+    """What a document is called in headings and sentences: its number, or which draft it is."""
+    return document.number or f"Draft {KINDS[document.kind].lower()}"
+
+
+def pdf_address(invoice_id: int, *, download: bool = False) -> str:
+    """The address of a document's PDF; it opens in the browser, or is saved with `download`."""
+    return f"/documents/{invoice_id}.pdf" + ("?download=1" if download else "")
+
+
+def row(document: Invoice, *, today: date) -> dict[str, Any]:
+    """A document as a row of a table with `columns`."""
+    return {
+        "number": document.number or "Draft",
+        "state": [ui.word(state(document, today=today))],
+        "customer": document.customer_name,
+        "kind": KINDS[document.kind].removesuffix(" invoice"),
+        "month": origin(document),
+        "issued": ui.day(document.issued_on),
+        "due": ui.day(document.due_on),
+        "net": ui.money(document.net),
+        "gross": ui.money(document.gross),
+        "pdf": pdf_address(document.id),
+    }
+
+
+def origin(document: Invoice) -> str:
+    """The booking month whose close drafted it, or how else it came about."""
+    if document.month is not None:
+        return f"{document.month:%b %Y}"
+    return ui.NOTHING if document.kind == "cancellation" else "By hand"
+
+
+def columns(currency: str) -> dict[str, Any]:
+    """The columns of a table of documents, in their order."""
+    return {
+        "number": ui.text_column("Number", width=120, pinned=True),
+        "state": ui.state_column("State", STATES, width=96),
+        "customer": ui.text_column("Customer", width=180),
+        "kind": ui.text_column("Kind", width=100),
+        "month": ui.text_column("Month", width=80),
+        "issued": ui.text_column("Issued", width=92),
+        "due": ui.text_column("Due", width=92),
+        "net": ui.figure_column(f"Net ({currency})", width=90),
+        "gross": ui.figure_column(f"Gross ({currency})", width=90),
+        "pdf": st.column_config.LinkColumn("PDF", display_text="Open", width=56),
+    }
+
+
+def show_report() -> None:
+    """What the last issue did, until it is closed: the numbers given, and what the blocked drafts lack."""
+    issued: Issued | None = work.report(ISSUE)
+    if issued is None:
+        return
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{said(issued)}**")
+            st.space("stretch")
+            st.button("Close", key="report_close", icon=":material/close:", type="tertiary", on_click=work.forget)
+        if issued.blocked:
+            blocked_table([(one.customer, one.missing) for one in issued.blocked], key="report_blocked")
+
+
+def said(issued: Issued) -> str:
+    """The outcome of an issue in a sentence."""
+    if not issued.count and not issued.blocked:
+        return "Nothing was left to issue."
+    ranges = ", ".join(first if first == last else f"{first} – {last}" for first, last in issued.series)
+    done = f"Issued {issued.count:,} {'document' if issued.count == 1 else 'documents'}" if issued.count else ""
+    held = f"{len(issued.blocked):,} not issued, because something is missing" if issued.blocked else ""
+    return ". ".join(part for part in (f"{done}: {ranges}" if done else "", held) if part) + "."
+
+
+def blocked_table(blocked: Sequence[tuple[str, Sequence[str]]], *, key: str, **options: Any) -> None:
+    """Drafts that can't be issued, with what each lacks."""
+    rows = [{"customer": customer, "missing": "; ".join(missing)} for customer, missing in blocked]
+    shown = {"customer": ui.text_column("Customer", width="medium"), "missing": ui.text_column("Lacks", width="large")}
+    ui.table(rows, shown, key=key, alt="Drafts that can't be issued, and what they lack", **options)
