@@ -338,8 +338,8 @@ def _require_month(conn: Connection, valid_from: date) -> None:
 
 
 def _require_price(price: Decimal, *, field: str) -> None:
-    if price < 0:
-        raise Invalid("A price can't be negative.", field=field)
+    if not price.is_finite() or price < 0:
+        raise Invalid("A price can't be negative or endless.", field=field)
     exponent = price.normalize().as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > 4:
         raise Invalid(f"{price} has more than 4 decimals.", field=field)

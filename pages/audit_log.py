@@ -1,0 +1,203 @@
+"""The audit log: who changed what, when, from what to what (row B10)."""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from lib import audit, settings, staff
+from lib.audit import Entry
+from lib.auth import Permission
+from pages.shared import session, ui
+
+PAGE = 50
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Abbreviations that a field's name holds in small letters.
+SHORT = {"vat": "VAT", "id": "ID", "iban": "IBAN", "bic": "BIC", "de": "(German)", "en": "(English)", "ips": "IPs"}
+LONGEST_CELL = 200
+
+user = session.require_user(Permission.READ_AUDIT)
+
+
+def _to_first_page() -> None:
+    st.session_state.audit_page = 1
+
+
+def field_name(name: str) -> str:
+    """valid_from → Valid from."""
+    words = " ".join(SHORT.get(word, word) for word in name.replace("_", " ").split())
+    return words[:1].upper() + words[1:]
+
+
+def value(stored: Any) -> str:
+    """A stored value as a person reads it."""
+    if stored is None or stored == "":
+        return ui.NOTHING
+    if isinstance(stored, bool):
+        return "yes" if stored else "no"
+    if isinstance(stored, str) and DAY.fullmatch(stored):
+        return ui.day(date.fromisoformat(stored))
+    return str(stored)
+
+
+def change_text(entry: Entry) -> str:
+    """All changes of an entry in one cell: Rate: 19.00 → 20.00; …"""
+    text = "; ".join(
+        # What was not there before has no before: a new row reads as its values.
+        f"{field_name(name)}: " + (f"{value(before)} → {value(after)}" if before is not None else value(after))
+        for name, (before, after) in entry.changes.items()
+    )
+    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+
+
+def object_name(entry: Entry, people: Mapping[int, str]) -> str:
+    """What was changed: a customer or a colleague by name, anything else by its kind and key."""
+    if entry.object_type == "staff" and entry.object_id.isdigit() and int(entry.object_id) in people:
+        return f"Staff: {people[int(entry.object_id)]}"
+    kind = entry.object_type[:1].upper() + entry.object_type[1:]
+    if entry.object_type == "company":
+        return kind
+    if entry.object_type == "customer" and entry.label:
+        return entry.label
+    suffix = f" · {entry.label}" if entry.label else ""
+    return f"{kind} {value(entry.object_id)}{suffix}"
+
+
+def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
+    """The fields that narrow the log; they stand in the address, so that a view can be sent to a colleague."""
+    with session.reading() as conn:
+        types = audit.object_types(conn)
+    shared: dict[str, Any] = {"bind": "query-params", "on_change": _to_first_page}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        search = st.text_input(
+            "Search",
+            key="search",
+            type="search",
+            live="300ms",
+            placeholder="Customer, action or key",
+            width=240,
+            **shared,
+        )
+        person = st.selectbox(
+            "Person",
+            list(people),
+            index=None,
+            format_func=lambda key: people.get(key, ""),
+            key="person",
+            placeholder="Everybody",
+            width=180,
+            **shared,
+        )
+        kind = st.selectbox(
+            "Object",
+            types,
+            index=None,
+            format_func=field_name,
+            key="object",
+            placeholder="Everything",
+            width=180,
+            **shared,
+        )
+        first = st.date_input("From", value=None, key="from", format="DD.MM.YYYY", width=150, **shared)
+        last = st.date_input("To", value=None, key="to", format="DD.MM.YYYY", width=150, **shared)
+    return {
+        "search": (search or "").replace("\0", "")[:200],
+        "person": person,
+        "object_type": kind,
+        "first_day": first,
+        "last_day": last,
+    }
+
+
+def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
+    """One entry in a drawer, every value before and after."""
+
+    @st.dialog("Audit entry", width="large", position="right", icon=":material/history:")
+    def drawer() -> None:
+        ui.facts(
+            {
+                "When": ui.moment(entry.at, zone),
+                "Who": entry.person,
+                "What": f"{field_name(entry.action)}: {object_name(entry, people)}",
+                "Entry": str(entry.id),
+            },
+            alt="The entry",
+        )
+        if not entry.changes:
+            ui.empty("This entry holds no values.", icon=":material/history:")
+            return
+        st.table(
+            [
+                {
+                    "Field": session.escaped(field_name(name)),
+                    "Before": session.escaped(value(before)),
+                    "After": session.escaped(value(after)),
+                }
+                for name, (before, after) in entry.changes.items()
+            ],
+            border="horizontal",
+            alt="What changed, before and after",
+        )
+
+    drawer()
+
+
+def draw_table(entries: list[Entry], zone: str, people: Mapping[int, str], key: str) -> None:
+    """The entries of a page; a click opens one."""
+    rows = [
+        {
+            "at": ui.moment(entry.at, zone),
+            "person": entry.person,
+            "action": field_name(entry.action),
+            "object": object_name(entry, people),
+            "changes": change_text(entry),
+        }
+        for entry in entries
+    ]
+    columns = {
+        "at": ui.text_column("When", width=140),
+        "person": ui.text_column("Who", width=120),
+        "action": ui.text_column("Action", width=130),
+        "object": ui.text_column("Object", width=220),
+        "changes": ui.text_column("Before → after", width="large"),
+    }
+    event = ui.table(
+        rows, columns, key=key, alt="Audit log, the newest first", on_select="rerun", selection_mode="single-cell"
+    )
+    cells = event.selection.cells
+    if cells and st.session_state.get("audit_opened") != (key, cells[0]):
+        st.session_state.audit_opened = (key, cells[0])
+        draw_entry(entries[cells[0][0]], zone, people)
+    elif not cells:
+        st.session_state.pop("audit_opened", None)
+
+
+def draw() -> None:
+    """The page."""
+    st.title("Audit log", anchor=False)
+    st.caption("Who changed what, when, from what to what. Nobody can edit it.")
+    with session.reading() as conn:
+        people = {account.id: account.name for account in staff.accounts(conn)}
+    filters = draw_filters(people)
+    if filters["first_day"] and filters["last_day"] and filters["first_day"] > filters["last_day"]:
+        st.warning("The first day lies after the last one. Change one of them.", icon=":material/date_range:")
+        return
+    page = int(st.session_state.get("audit_page", 1))
+    with session.reading() as conn:
+        zone = settings.company(conn).timezone
+        entries, total = audit.entries(conn, **filters, limit=PAGE, offset=(page - 1) * PAGE)
+    if not total:
+        ui.empty("No entry matches these filters.", icon=":material/search_off:")
+        return
+    draw_table(entries, zone, people, key=f"audit_{page}_{abs(hash(tuple(filters.values())))}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{ui.number((page - 1) * PAGE + 1)}–{ui.number((page - 1) * PAGE + len(entries))} of {ui.number(total)}"
+        )
+        st.space("stretch")
+        st.pagination(max(1, -(-total // PAGE)), key="audit_page")
+
+
+draw()

@@ -1,0 +1,332 @@
+"""Settings: the company as its documents name it, taxes, number series, the first booking month."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from lib import clock, company_fields, money, periods, settings
+from lib.auth import Permission
+from lib.db import Connection
+from lib.errors import Invalid
+from lib.settings import Company, NumberSeries
+from pages.shared import checklist, forms, session, ui
+
+VAT = "vat"
+MONTH = "month"
+LOGO = "logo"
+# The fields of each tab's form: a save sends these and no others.
+COMPANY_FIELDS = (
+    *("name", "street", "postcode", "city", "country", "register_entry", "managing_directors"),
+    *("email", "phone", "website"),
+)
+BANK_FIELDS = ("vat_id", "tax_number", "bank_name", "iban", "bic", "currency", "payment_days")
+TEXT_FIELDS = ("intro_de", "closing_de", "intro_en", "closing_en")
+TIME_FIELDS = ("timezone", "change_threshold_percent")
+
+user = session.require_user(Permission.EDIT_SETTINGS)
+
+
+# ---------------------------------------------------------------------------------- what the buttons do
+
+
+def _save_company(form: str, names: Sequence[str]) -> None:
+    changes = forms.typed(form, names)
+    if forms.save(form, settings.edit_company, version=forms.version(form), changes=changes, success="Saved."):
+        with session.reading() as conn:
+            _fill(form, names, settings.company(conn))
+
+
+def _fill(form: str, names: Sequence[str], company: Company) -> None:
+    forms.fill(form, _texts(company, names), version=company.version)
+
+
+def _texts(company: Company, names: Sequence[str]) -> Mapping[str, Any]:
+    numbers = ("payment_days", "change_threshold_percent")
+    stored = vars(company)
+    return {name: str(stored[name]) if name in numbers else stored[name] for name in names}
+
+
+def _save_logo(version: int, *, remove: bool = False) -> None:
+    upload = st.session_state.get("logo_upload")
+    content = None if remove or upload is None else upload.getvalue()
+    words = "The logo is removed." if remove else "The logo is saved."
+    forms.save(LOGO, settings.edit_company, version=version, changes={"logo": content}, success=words)
+
+
+def _set_rate() -> None:
+    day, typed = st.session_state[f"{VAT}_valid_from"], st.session_state[f"{VAT}_rate"]
+
+    def action(conn: Connection, **given: Any) -> None:
+        if day is None:
+            raise Invalid("Choose the first day of the rate.", field="valid_from")
+        settings.set_vat_rate(conn, valid_from=day, rate=money.parse(typed, field="rate"), **given)
+
+    if forms.save(VAT, action, success=f"The rate rules from {ui.day(day)}."):
+        forms.fill(VAT, {"valid_from": None, "rate": ""})
+
+
+def _save_series(kind: str, today: date) -> None:
+    form = f"series_{kind}"
+    typed = forms.typed(form, ("prefix", "digits"))
+    saved = forms.save(
+        form,
+        settings.edit_number_series,
+        kind,
+        **typed,
+        today=today,
+        success=f"{company_fields.SERIES[kind]}: the numbers are saved.",
+    )
+    if saved:
+        forms.fill(form, typed | {"prefix": str(typed["prefix"]).strip().upper()})
+
+
+def _set_first_month() -> None:
+    month = date(int(st.session_state[f"{MONTH}_year"]), st.session_state[f"{MONTH}_month"], 1)
+    forms.save(MONTH, settings.set_first_month, month, success=f"Billing starts with {ui.month(month)}.")
+
+
+# ---------------------------------------------------------------------------------- the tabs
+
+
+def draw_company(company: Company) -> None:
+    """Name, address and how to reach us, and the logo."""
+    forms.begin("company", _texts(company, COMPANY_FIELDS), version=company.version)
+    with st.form("company_form"):
+        forms.text("company", "name", "Company name", required=True)
+        forms.text("company", "street", "Street and number")
+        left, middle, right = st.columns([1, 2, 2])
+        with left:
+            forms.text("company", "postcode", "Postcode")
+        with middle:
+            forms.text("company", "city", "City")
+        with right:
+            forms.choice("company", "country", "Country", [company.country], lambda _: "Germany")
+        left, right = st.columns(2)
+        with left:
+            forms.text("company", "register_entry", "Register entry", placeholder="Amtsgericht Musterstadt, HRB 12345")
+        with right:
+            forms.text("company", "managing_directors", "Managing directors")
+        first, second, third = st.columns(3)
+        with first:
+            forms.text("company", "email", "E-mail")
+        with second:
+            forms.text("company", "phone", "Phone")
+        with third:
+            forms.text("company", "website", "Website")
+        _save_button("company", COMPANY_FIELDS)
+    _draw_logo(company)
+
+
+def _draw_logo(company: Company) -> None:
+    with st.container(border=True):
+        st.subheader("Logo", anchor=False)
+        if company.has_logo:
+            with session.reading() as conn:
+                picture = settings.logo(conn)
+            if picture:
+                st.image(picture, width=180, alt="The company's logo")
+        upload = st.file_uploader(
+            "A PNG or JPEG picture of up to 500 kB; it stands at the top of each document.",
+            type=["png", "jpg", "jpeg"],
+            max_upload_size=1,
+            key="logo_upload",
+        )
+        forms.error(LOGO, "logo")
+        with st.container(horizontal=True):
+            arguments = (company.version,)
+            st.button("Save logo", key="logo_save", disabled=upload is None, on_click=_save_logo, args=arguments)
+            if company.has_logo:
+                st.button(
+                    "Remove logo",
+                    key="logo_remove",
+                    type="tertiary",
+                    on_click=_save_logo,
+                    args=arguments,
+                    kwargs={"remove": True},
+                )
+
+
+def draw_bank(company: Company) -> None:
+    """Taxes, bank account and payment term."""
+    forms.begin("bank", _texts(company, BANK_FIELDS), version=company.version)
+    with st.form("bank_form"):
+        left, right = st.columns(2)
+        with left:
+            forms.text(
+                "bank",
+                "vat_id",
+                "VAT ID",
+                placeholder="DE123456788",
+                help="Needed for customers in other EU countries.",
+            )
+        with right:
+            forms.text("bank", "tax_number", "Tax number", placeholder="181/815/08155")
+        first, second, third = st.columns([2, 3, 2])
+        with first:
+            forms.text("bank", "bank_name", "Bank")
+        with second:
+            forms.text("bank", "iban", "IBAN")
+        with third:
+            forms.text("bank", "bic", "BIC")
+        left, right = st.columns(2)
+        with left:
+            names = company_fields.currencies()
+            forms.choice("bank", "currency", "Currency of prices and documents", names, lambda code: names[code])
+        with right:
+            forms.text(
+                "bank", "payment_days", "Days until payment is due", help="A customer can have a term of its own."
+            )
+        _save_button("bank", BANK_FIELDS)
+
+
+def draw_texts(company: Company) -> None:
+    """What stands above and below the lines of each document, in its language."""
+    forms.begin("texts", _texts(company, TEXT_FIELDS), version=company.version)
+    with st.form("texts_form"):
+        for language, name in (("de", "German"), ("en", "English")):
+            left, right = st.columns(2)
+            with left:
+                forms.block("texts", f"intro_{language}", f"Opening text, {name}", height=130)
+            with right:
+                forms.block("texts", f"closing_{language}", f"Closing text, {name}", height=130)
+        _save_button("texts", TEXT_FIELDS)
+
+
+def draw_vat() -> None:
+    """The German standard rate by date."""
+    with session.reading() as conn:
+        rates = settings.vat_rates(conn)
+    st.caption("The German standard rate. The rate of the day on which the service period ends stands on a document.")
+    rows = [
+        {
+            "Valid": f"from {ui.day(rate.valid_from)}",
+            "Rate": f"{ui.money(rate.rate)} %",
+            "State": "Used in closed months" if rate.closed else "Can be changed",
+        }
+        for rate in rates
+    ]
+    st.table(rows, border="horizontal", alt="VAT rates, the newest first")
+    with st.container(horizontal=True):
+        for rate in rates:
+            label = f"Remove {ui.day(rate.valid_from)}"
+            if not rate.closed and st.button(label, key=f"vat_remove_{rate.valid_from}", type="tertiary"):
+                ui.confirm(
+                    f"Remove the rate from {ui.day(rate.valid_from)}?",
+                    "The rate before it goes on. Documents already issued keep theirs.",
+                    "Remove rate",
+                    settings.remove_vat_rate,
+                    valid_from=rate.valid_from,
+                    success=f"The rate from {ui.day(rate.valid_from)} is removed.",
+                )
+    forms.begin(VAT, {"valid_from": None, "rate": ""})
+    with st.form("vat_form"):
+        left, right = st.columns(2)
+        with left:
+            st.date_input("First day of the rate", key=f"{VAT}_valid_from", format="DD.MM.YYYY", value=None)
+            forms.error(VAT, "valid_from")
+        with right:
+            forms.text(VAT, "rate", "Rate in percent", placeholder="19")
+        st.form_submit_button("Save rate", key="vat_save", type="primary", on_click=_set_rate)
+
+
+def draw_series(today: date) -> None:
+    """How the numbers of each kind of document look, with the next one."""
+    with session.reading() as conn:
+        series = settings.number_series(conn)
+        used = settings.numbers_used(conn, year=today.year)
+    st.caption(
+        "Numbers run from 1 in each year, without a gap. "
+        "Once a series has given out a number, its prefix stays until the next year."
+    )
+    with st.grid(3, gap="small", min_column_width=240):
+        for one in series:
+            with st.container(border=True):
+                _draw_one_series(one, used[one.kind], today)
+
+
+def _draw_one_series(stored: NumberSeries, used: int, today: date) -> None:
+    form = f"series_{stored.kind}"
+    forms.begin(form, {"prefix": stored.prefix, "digits": str(stored.digits)})
+    st.subheader(company_fields.SERIES[stored.kind], anchor=False)
+    prefix = forms.text(form, "prefix", "Prefix")
+    digits = forms.text(form, "digits", "Digits")
+    try:
+        values = company_fields.checked_series(prefix=prefix, digits=digits)
+        preview = NumberSeries(stored.kind, **values).number(year=today.year, index=used + 1)
+        st.markdown(f"Next number: **{ui.escaped(preview)}**")
+    except Invalid as refusal:
+        forms.problem(str(refusal))
+    st.caption(f"{ui.number(used)} given out in {today.year}.")
+    st.button("Save", key=f"{form}_save", on_click=_save_series, args=(stored.kind, today))
+
+
+def draw_months(company: Company, today: date) -> None:
+    """The month that billing starts with, the time zone, and when the month close warns."""
+    with session.reading() as conn:
+        first = periods.open_month(conn)
+        fixed = settings.first_month_is_fixed(conn)
+    with st.container(border=True):
+        st.subheader("First booking month", anchor=False)
+        if fixed:
+            st.markdown(f"The first open month is **{ui.month(first)}**. The month close moves it on.")
+        else:
+            st.caption("Billing starts with this month. It can move until the first customer is added.")
+            start = first or clock.month_of(today)
+            forms.begin(MONTH, {"month": start.month, "year": start.year})
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                st.selectbox(
+                    "Month",
+                    range(1, 13),
+                    format_func=lambda number: f"{date(2000, number, 1):%B}",
+                    key=f"{MONTH}_month",
+                    width=160,
+                )
+                st.number_input("Year", 2000, 2100, key=f"{MONTH}_year", width=130)
+                st.button("Set first month", key="month_save", on_click=_set_first_month)
+            if first is not None:
+                st.markdown(f"Set to **{ui.month(first)}**.")
+            forms.error(MONTH, "first_month")
+    forms.begin("time", _texts(company, TIME_FIELDS), version=company.version)
+    with st.form("time_form"):
+        left, right = st.columns(2)
+        with left:
+            zones = sorted({*company_fields.time_zones(), company.timezone})
+            forms.choice("time", "timezone", "Time zone of booking months", zones)
+        with right:
+            forms.text(
+                "time",
+                "change_threshold_percent",
+                "Month close warns at a change of (percent)",
+                help="A customer whose month differs by more from the month before is an exception of the close.",
+            )
+        _save_button("time", TIME_FIELDS)
+
+
+def _save_button(form: str, names: Sequence[str]) -> None:
+    st.form_submit_button("Save", key=f"{form}_save", type="primary", on_click=_save_company, args=(form, names))
+
+
+def draw() -> None:
+    """The page: what is missing, then the tabs; only the open one is drawn."""
+    st.title("Settings", anchor=False)
+    today = session.today()
+    with session.reading() as conn:
+        company = settings.company(conn)
+    checklist.draw(company, today)
+    draws: dict[str, Callable[[], None]] = {
+        "Company": lambda: draw_company(company),
+        "Bank and tax": lambda: draw_bank(company),
+        "Texts": lambda: draw_texts(company),
+        "VAT rates": draw_vat,
+        "Number series": lambda: draw_series(today),
+        "Booking months": lambda: draw_months(company, today),
+    }
+    for tab, section in zip(st.tabs(list(draws), key="section", on_change="rerun"), draws.values(), strict=True):
+        if tab.open:
+            with tab:
+                section()
+
+
+draw()

@@ -1,0 +1,92 @@
+"""Forms on stored rows: what was typed stays until it is saved, and a form knows which version it was drawn from.
+
+The fields of a form are widgets with the keys `form_field`. Streamlit forgets them when they are
+not drawn, which is how a form that is opened anew is told from one that a person is typing into.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import streamlit as st
+
+from pages.shared import session
+
+_LAST = "last_form"
+
+
+def begin(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
+    """Fill the fields of a form that is opened anew with what is stored; leave one that is being typed into."""
+    if all(_key(form, name) not in st.session_state for name in values):
+        fill(form, values, version=version)
+
+
+def fill(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
+    """Set the fields of a form, before they are drawn or in a callback."""
+    for name, value in values.items():
+        st.session_state[_key(form, name)] = value
+    st.session_state[_key(form, "version")] = version
+    st.session_state.pop(_key(form, "request"), None)
+
+
+def version(form: str) -> int:
+    """The version of the row that the form was filled from."""
+    return int(st.session_state[_key(form, "version")])
+
+
+def typed(form: str, names: Iterable[str]) -> dict[str, Any]:
+    """What stands in these fields now. For callbacks."""
+    return {name: st.session_state[_key(form, name)] for name in names}
+
+
+def save(form: str, action: Callable[..., Any], *args: Any, success: str, **kwargs: Any) -> bool:
+    """`session.attempt` for a form: a refusal shows at the fields of this form only."""
+    st.session_state[_LAST] = form
+    return session.attempt(action, *args, success=success, **kwargs)
+
+
+def error(form: str, field: str) -> None:
+    """The sentence that belongs under a field of this form, if its last save was refused because of it."""
+    if st.session_state.get(_LAST) == form:
+        session.field_error(field)
+
+
+def problem(message: str) -> None:
+    """A sentence about something typed, below its field; nothing where it is empty."""
+    if message:
+        st.markdown(f":red[:material/error: {session.escaped(message)}]")
+
+
+def request_key(form: str) -> UUID:
+    """The key under which a form is saved: the same for all clicks on it, another one once it is filled anew."""
+    stored: UUID = st.session_state.setdefault(_key(form, "request"), uuid4())
+    return stored
+
+
+def text(form: str, name: str, label: str, **options: Any) -> str:
+    """A field of one line, with its refusal below."""
+    with st.container(gap="xxsmall"):
+        value = st.text_input(label, key=_key(form, name), **options)
+        error(form, name)
+    return value or ""
+
+
+def block(form: str, name: str, label: str, **options: Any) -> None:
+    """A field of several lines, with its refusal below."""
+    with st.container(gap="xxsmall"):
+        st.text_area(label, key=_key(form, name), **options)
+        error(form, name)
+
+
+def choice(
+    form: str, name: str, label: str, options: Iterable[Any], names: Callable[[Any], str] = str, **more: Any
+) -> Any:
+    """A field that takes one of several values, with its refusal below."""
+    with st.container(gap="xxsmall"):
+        chosen = st.selectbox(label, list(options), format_func=names, key=_key(form, name), **more)
+        error(form, name)
+    return chosen
+
+
+def _key(form: str, name: str) -> str:
+    return f"{form}_{name}"

@@ -1,0 +1,119 @@
+"""A product's texts and measure: read, added and edited in a drawer."""
+
+from uuid import UUID, uuid4
+
+import streamlit as st
+
+from lib import products
+from lib.auth import Permission, User
+from lib.products import Product
+from pages.shared import forms, session, ui
+
+PRODUCT = "product_form"
+TEXTS = ("name_de", "name_en", "description_de", "description_en", "unit_de", "unit_en")
+PRODUCT_FIELDS = (*TEXTS, "measure", "article_number", "position", "on_sale")
+
+
+def facts(product: Product, *, user: User) -> None:
+    """What the product is called and how it is measured."""
+    ui.facts(
+        {
+            "Kind": products.KINDS[product.kind],
+            "Code": product.code,
+            "German name": product.name_de,
+            "English name": product.name_en,
+            "German description": product.description_de,
+            "English description": product.description_en,
+            "Unit": f"{product.unit_de} / {product.unit_en}",
+            "A month is measured by": products.MEASURES[product.measure],
+            "Article number": product.article_number,
+            "Position on documents": str(product.position),
+            "State": "On sale" if product.on_sale else "Withdrawn from sale",
+        },
+        alt="The product",
+    )
+    if user.may(Permission.EDIT_PRODUCTS) and st.button("Edit product", key="product_edit", icon=":material/edit:"):
+        open_drawer(product)
+
+
+def open_drawer(product: Product | None) -> None:
+    """Fill the form and open it: what an earlier drawer left in its fields must not show up here."""
+    if product is None:
+        texts = dict.fromkeys(TEXTS, "") | {"unit_de": "Stück", "unit_en": "unit", "article_number": ""}
+        forms.fill(
+            PRODUCT, texts | {"kind": "option", "code": "", "measure": "daily", "position": "100", "on_sale": True}
+        )
+    else:
+        values = {name: vars(product)[name] for name in PRODUCT_FIELDS} | {"position": str(product.position)}
+        forms.fill(PRODUCT, values, version=product.version)
+    product_drawer(product, uuid4())
+
+
+def _usual_measure() -> None:
+    """Another kind is usually measured in another way."""
+    st.session_state[f"{PRODUCT}_measure"] = products.DEFAULT_MEASURE[st.session_state[f"{PRODUCT}_kind"]]
+
+
+@st.dialog("Product", width="medium", position="right", icon=":material/sell:")
+def product_drawer(product: Product | None, request_key: UUID) -> None:
+    """The form for a new product, or for the texts and the measure of one."""
+    session.close_or_explain()
+    if product is None:
+        left, right = st.columns(2)
+        with left:
+            forms.choice(
+                PRODUCT, "kind", "Kind", products.BOOKABLE, lambda name: products.KINDS[name], on_change=_usual_measure
+            )
+        with right:
+            forms.text(PRODUCT, "code", "Code", help="Letters, digits and hyphens; names the product in exports.")
+    with st.form("product", border=False):
+        german, english = st.columns(2)
+        for column, language, name in ((german, "de", "German"), (english, "en", "English")):
+            with column:
+                forms.text(PRODUCT, f"name_{language}", f"{name} name")
+                forms.text(PRODUCT, f"unit_{language}", f"{name} unit")
+                forms.block(PRODUCT, f"description_{language}", f"{name} description", height=90)
+        forms.choice(
+            PRODUCT, "measure", "A month is measured by", products.MEASURES, lambda name: products.MEASURES[name]
+        )
+        left, right = st.columns(2)
+        with left:
+            forms.text(PRODUCT, "article_number", "Article number")
+        with right:
+            forms.text(PRODUCT, "position", "Position on documents")
+        st.toggle("On sale", key=f"{PRODUCT}_on_sale", help="Off: nobody can book it any more; what is booked goes on.")
+        st.form_submit_button(
+            "Save product" if product else "Add product",
+            key="product_save",
+            type="primary",
+            on_click=_edit_product if product else _add_product,
+            args=(product.id,) if product else (request_key,),
+        )
+
+
+def _add_product(request_key: UUID) -> None:
+    typed = forms.typed(PRODUCT, ("kind", "code", *PRODUCT_FIELDS))
+    kind, code = typed.pop("kind"), typed.pop("code")
+    saved = forms.save(
+        PRODUCT,
+        products.add,
+        kind=kind,
+        code=code,
+        details=typed,
+        request_key=request_key,
+        success="The product is added.",
+    )
+    if saved:
+        st.session_state.product = session.result()
+
+
+def _edit_product(product_id: int) -> None:
+    changes = forms.typed(PRODUCT, PRODUCT_FIELDS)
+    forms.save(
+        PRODUCT,
+        products.edit,
+        product_id,
+        version=forms.version(PRODUCT),
+        changes=changes,
+        success="The product is saved.",
+    )
