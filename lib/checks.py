@@ -1,0 +1,128 @@
+"""The ledger's invariants, looked at from outside: what `python -m lib check` holds the database against (row N1).
+
+Triggers and constraints keep most of these; the checks show that they did.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from lib import billing
+
+# Of one kind so many are shown; the rest is counted.
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that should never be: the rule that is broken, and where."""
+
+    rule: str
+    detail: str
+
+
+# Each query returns a line of text per violation.
+_RULES = {
+    "A statement is the sum of its charges": """
+        SELECT format('%s customer %s: %s stated, %s charged',
+                      to_char(month, 'YYYY-MM'), customer_id, s.amount, h.amount)
+          FROM statements s
+          FULL JOIN (SELECT month, customer_id, CASE WHEN bool_and(amount IS NOT NULL) THEN sum(amount) END AS amount
+                       FROM charges GROUP BY month, customer_id) h USING (month, customer_id)
+         WHERE s.amount IS DISTINCT FROM h.amount OR (s.* IS NULL) OR (h.* IS NULL)
+         ORDER BY month, customer_id""",
+    "The totals of a month are the sums of its charges": """
+        SELECT format('%s product %s: %s kept, %s charged', to_char(month, 'YYYY-MM'), product_id, t.amount, h.amount)
+          FROM month_totals t
+          FULL JOIN (SELECT month, product_id, coalesce(sum(amount), 0) AS amount, count(*) AS charges,
+                            sum(end_quantity) AS quantity
+                       FROM charges GROUP BY month, product_id) h USING (month, product_id)
+         WHERE (coalesce(t.amount, 0), coalesce(t.charges, 0), coalesce(t.quantity, 0))
+               IS DISTINCT FROM (coalesce(h.amount, 0), coalesce(h.charges, 0), coalesce(h.quantity, 0))
+         ORDER BY month, product_id""",
+    "Every closed month was rated": """
+        SELECT to_char(month, 'YYYY-MM') FROM months
+         WHERE state <> 'open' AND month NOT IN (SELECT month FROM rated_months) ORDER BY month""",
+    "Months are closed without a gap, and one is open": """
+        SELECT CASE WHEN state = 'open' THEN format('%s is open before a closed month', to_char(month, 'YYYY-MM'))
+                    WHEN following IS NULL THEN format('%s is the last month and not open', to_char(month, 'YYYY-MM'))
+                    ELSE format('%s is followed by %s', to_char(month, 'YYYY-MM'), to_char(following, 'YYYY-MM')) END
+          FROM (SELECT month, state, lead(month) OVER (ORDER BY month) AS following FROM months) m
+         WHERE (state = 'open') <> (following IS NULL) OR following <> (month + interval '1 month')::date""",
+    "A document's net amount is the sum of its lines": """
+        SELECT format('document %s: %s printed, lines add up to %s', coalesce(i.number, '#' || i.id), i.net, l.net)
+          FROM invoices i
+          LEFT JOIN (SELECT invoice_id, sum(amount) AS net FROM invoice_lines GROUP BY invoice_id) l
+            ON l.invoice_id = i.id
+         WHERE i.net <> coalesce(l.net, 0) ORDER BY i.id""",
+    "A document's VAT is computed per rate on the sum of that rate's lines": """
+        SELECT format('document %s: %s printed, %s by rate', coalesce(i.number, '#' || i.id), i.vat, t.vat)
+          FROM invoices i
+          LEFT JOIN (SELECT invoice_id, sum(vat) AS vat, sum(net) AS net,
+                            bool_and(vat = round(net * rate / 100, 2)) AS right_vat
+                       FROM invoice_taxes GROUP BY invoice_id) t ON t.invoice_id = i.id
+         WHERE i.state <> 'draft' AND (t.vat IS DISTINCT FROM i.vat OR t.net <> i.net OR NOT t.right_vat)
+         ORDER BY i.id""",
+    "The taxes of a document are those of its lines": """
+        SELECT format('document #%s at %s %%: %s taxed, lines add up to %s', invoice_id, rate, t.net, l.net)
+          FROM (SELECT invoice_id, rate, net FROM invoice_taxes) t
+          FULL JOIN (SELECT l.invoice_id, l.vat_rate AS rate, sum(l.amount) AS net
+                       FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id AND i.state <> 'draft'
+                      GROUP BY l.invoice_id, l.vat_rate) l USING (invoice_id, rate)
+          JOIN invoices i ON i.id = invoice_id AND i.state <> 'draft'
+         WHERE t.net IS DISTINCT FROM l.net ORDER BY invoice_id""",
+    "Numbers have no gap in their series and year": """
+        SELECT format('%s %s: %s is followed by %s', kind, number_year, coalesce(before, 0), number_index)
+          FROM (SELECT kind, number_year, number_index,
+                       lag(number_index) OVER (PARTITION BY kind, number_year ORDER BY number_index) AS before
+                  FROM invoices WHERE number IS NOT NULL) n
+         WHERE number_index <> coalesce(before, 0) + 1 ORDER BY kind, number_year, number_index""",
+    "A counter stands at the last number of its series and year": """
+        SELECT format('%s %s: the counter is at %s, the last number is %s', kind, year, c.last, i.last)
+          FROM number_counters c
+          FULL JOIN (SELECT kind, number_year AS year, max(number_index) AS last
+                       FROM invoices WHERE number IS NOT NULL GROUP BY kind, number_year) i USING (kind, year)
+         WHERE coalesce(c.last, 0) <> coalesce(i.last, 0) ORDER BY kind, year""",
+    "What was charged is on a document once": """
+        SELECT format('%s customer %s: stated %s, on document #%s %s',
+                      to_char(s.month, 'YYYY-MM'), s.customer_id, s.amount, s.invoice_id,
+                      coalesce(l.net::text, 'nothing'))
+          FROM (SELECT invoice_id, min(month) AS month, min(customer_id) AS customer_id, sum(amount) AS amount
+                  FROM statements WHERE invoice_id IS NOT NULL GROUP BY invoice_id) s
+          LEFT JOIN (SELECT invoice_id, sum(amount) AS net FROM invoice_lines WHERE from_close GROUP BY invoice_id) l
+            USING (invoice_id)
+         WHERE s.amount IS DISTINCT FROM l.net ORDER BY s.month, s.customer_id""",
+    "A document of a close belongs to the customer whose charges it bills": """
+        SELECT format('document #%s: customer %s, charges of customer %s', i.id, i.customer_id, s.customer_id)
+          FROM statements s JOIN invoices i ON i.id = s.invoice_id
+         WHERE i.customer_id <> s.customer_id OR i.state = 'cancelled' OR s.month >= open_month() ORDER BY i.id""",
+}
+
+
+def findings(conn: Connection, *, progress: Callable[[str], None] = lambda rule: None) -> list[Finding]:
+    """Everything that breaks a rule of the ledger; an empty list is what it should be. Writes nothing.
+
+    Charges that were released from their document (unbilled) are allowed: `invoices.unbilled`
+    lists them.
+    """
+    rule = "The charges are what a full rating of the ledger gives"
+    progress(rule)
+    found = _shortened(rule, _differences(conn))
+    for rule, statement in _RULES.items():
+        progress(rule)
+        found += _shortened(rule, list(conn.scalars(text(statement))))
+    return found
+
+
+def _differences(conn: Connection) -> list[str]:
+    """A month at a time: two years of 100,000 customers at once would not fit into memory."""
+    months = conn.scalars(text("SELECT month FROM rated_months ORDER BY month")).all()
+    return [difference for month in months for difference in billing.differences(conn, months=[month])]
+
+
+def _shortened(rule: str, details: list[str]) -> list[Finding]:
+    found = [Finding(rule, detail) for detail in details[:MOST_SHOWN]]
+    if len(details) > MOST_SHOWN:
+        found.append(Finding(rule, f"and {len(details) - MOST_SHOWN:,} more"))
+    return found

@@ -1,0 +1,270 @@
+"""The Cost Overview: what all billed customers cost, by month, customer and product (row N11).
+
+Months that are closed are final; the open ones are a forecast. Pages go by customer: the ids of a
+page come from an index, and only for them are charges read, so that a page costs the same with a
+hundred customers and with 100,000. Totals that no customer filter narrows come from `month_totals`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, text
+
+from lib import billing
+from lib.clock import next_month
+from lib.report_filters import Filters, asked, conditions, of_products
+
+# Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
+MOST_COUNTED = 10_000
+# The chart of a search that matches more customers would read every charge of two years.
+MOST_CHARTED = 1_000
+CHARTED_MONTHS = 24
+ORDERS = ("name", "number", "amount")
+
+
+@dataclass(frozen=True)
+class Total:
+    """A net amount and the one of the months before; None where those have no charges at all."""
+
+    amount: Decimal
+    before: Decimal | None
+
+    @property
+    def change(self) -> Decimal | None:
+        """The amount less the one before."""
+        return None if self.before is None else self.amount - self.before
+
+    @property
+    def percent(self) -> Decimal | None:
+        """The change in percent of the amount before; None where that was 0."""
+        return None if not self.before or self.change is None else self.change * 100 / abs(self.before)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the filtered charges add up to.
+
+    `products` has a total per product id, in the order of the catalogue. `series` is a frame of
+    net amounts (Decimal): its index the months up to the last one, a column per product id.
+    `unpriced` counts charges without a price; they are in no total.
+    """
+
+    total: Total
+    products: dict[int, Total]
+    series: pd.DataFrame
+    unpriced: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some customers with all their rows. `customers` counts all that match, MOST_COUNTED + 1 for more than that.
+
+    The frame's columns are those of ROW_COLUMNS; a customer without charges has one row per month
+    whose product and amount are None.
+    """
+
+    rows: pd.DataFrame
+    customers: int
+
+
+ROW_COLUMNS = (
+    "month",
+    "customer_id",
+    "number",
+    "customer",
+    "product_id",
+    "product",
+    "start",
+    "changes",
+    "end",
+    "amount",
+    "state",
+)
+
+
+def ensure_rated(conn: Connection, wanted: Sequence[date]) -> None:
+    """Rate the months among `wanted` that are open and that nobody has read yet."""
+    missing = conn.scalars(
+        text("""SELECT month FROM unnest(CAST(:months AS date[])) AS month
+                 WHERE month >= (SELECT open_month()) AND month NOT IN (SELECT month FROM rated_months)"""),
+        {"months": list(wanted)},
+    ).all()
+    for month in missing:
+        billing.ensure_rated(conn, month)
+
+
+def summary(conn: Connection, filters: Filters, *, charted: int = CHARTED_MONTHS) -> Summary:
+    """Totals of the range against the months before it, and the months that a chart shows."""
+    window = [next_month(filters.last, by=-back) for back in range(charted - 1, -1, -1)]
+    wanted = sorted({*window, *filters.months, *filters.months_before})
+    ensure_rated(conn, wanted)
+    sums = _sums(conn, filters, wanted)
+    series = sums.pivot(index="month", columns="product_id", values="amount")
+    before = set(filters.months_before)
+    compared = bool(sums["month"].isin(before).any())
+    products = {
+        int(product): Total(
+            _added(series[product], filters.months), _added(series[product], before) if compared else None
+        )
+        for product in sums["product_id"].unique()
+    }
+    total = Total(
+        sum((each.amount for each in products.values()), Decimal("0.00")),
+        sum((each.before or Decimal(0) for each in products.values()), Decimal("0.00")) if compared else None,
+    )
+    shown = {product: each for product, each in products.items() if each.amount or each.before}
+    charts = series.reindex(index=window).reindex(columns=list(products))
+    return Summary(total, shown, charts, _unpriced(conn, filters))
+
+
+def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset: int = 0, order: str = "name") -> Page:
+    """The rows of `limit` customers from `offset` on. Orders: name, number, or amount, the largest first.
+
+    Under amount, customers with something unpriced come first, those without charges last.
+    """
+    ensure_rated(conn, filters.months)
+    customers, ids = _matching(conn, filters, limit=limit, offset=offset, order=order)
+    statement, values = rows_statement(filters, ids=ids)
+    found = conn.execute(text(statement), values)
+    frame = pd.DataFrame([tuple(row) for row in found], columns=list(ROW_COLUMNS), dtype=object)
+    return Page(frame, customers)
+
+
+# ---------------------------------------------------------------------------------- the rows
+
+# A charge per row; and one row without product for a billed customer's month that has none.
+_ROWS = """
+SELECT month, customer_id, number, customer, product_id, product, "start", changes, "end", amount,
+       CASE WHEN product_id IS NOT NULL AND amount IS NULL THEN 'no price'
+            WHEN month >= (SELECT open_month()) THEN 'forecast' ELSE 'final' END AS state
+  FROM (
+    SELECT h.month, c.id AS customer_id, c.number, c.name AS customer, c.sort_name, h.product_id, p.name_en AS product,
+           p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount
+      FROM customers c
+      JOIN charges h ON h.customer_id = c.id
+      JOIN products p ON p.id = h.product_id
+     WHERE h.month = ANY(CAST(:months AS date[])) AND {customers} {products}
+    {without}
+  ) found
+ ORDER BY {order}, month, position, product_id"""
+
+_WITHOUT = """
+    UNION ALL
+    SELECT m.month, c.id, c.number, c.name, c.sort_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      FROM customers c
+      CROSS JOIN unnest(CAST(:months AS date[])) AS m(month)
+     WHERE {customers} AND c.billed_from < (m.month + interval '1 month')::date
+       AND (c.ends_on IS NULL OR c.ends_on >= m.month - 1)
+       AND NOT EXISTS (SELECT FROM statements s WHERE s.month = m.month AND s.customer_id = c.id
+                          AND s.month = ANY(CAST(:months AS date[])))"""
+
+
+def rows_statement(filters: Filters, *, ids: Sequence[int] | None = None) -> tuple[str, dict[str, Any]]:
+    """The rows of these customers in the order of `ids`, or (None) of all that match in the order of names.
+
+    Its columns are ROW_COLUMNS. The page and the exports read the same statement.
+    """
+    where, values = conditions(filters)
+    order = "sort_name, customer_id"
+    if ids is not None:
+        where, values["ids"] = "c.id = ANY(CAST(:ids AS bigint[]))", list(ids)
+        order = "array_position(CAST(:ids AS bigint[]), customer_id)"
+    without = "" if filters.products else _WITHOUT.format(customers=where)
+    statement = _ROWS.format(customers=where, products=of_products(filters), without=without, order=order)
+    return statement, values
+
+
+def _matching(conn: Connection, filters: Filters, *, limit: int, offset: int, order: str) -> tuple[int, list[int]]:
+    """How many customers match (at most MOST_COUNTED + 1), and the ids of one page of them."""
+    where, values = conditions(filters)
+    listed = _by_amount(filters, where) if order == "amount" else _by_text(filters, where, order)
+    # Sorting or hashing 100,000 ids on disk takes three times as long.
+    conn.execute(text("SET LOCAL work_mem = '64MB'"))
+    row = conn.execute(
+        text(f"""
+            WITH matched AS MATERIALIZED (SELECT id FROM ({listed}) listed LIMIT :most)
+            SELECT (SELECT count(*) FROM matched) AS customers,
+                   ARRAY(SELECT id FROM matched LIMIT :limit OFFSET :offset) AS ids"""),
+        values | {"most": MOST_COUNTED + 1, "limit": limit, "offset": offset},
+    ).one()
+    return row.customers, row.ids
+
+
+def _by_text(filters: Filters, where: str, order: str) -> str:
+    ordered = {"name": "c.sort_name, c.id", "number": "c.number, c.id"}[order]
+    if not filters.products:
+        return f"SELECT c.id FROM customers c WHERE {where} ORDER BY {ordered} LIMIT :most"
+    return f"""
+        SELECT c.id FROM customers c
+         WHERE {where} AND EXISTS (SELECT FROM charges h WHERE h.customer_id = c.id
+                                      AND h.month = ANY(CAST(:months AS date[])) {of_products(filters)})
+         ORDER BY {ordered} LIMIT :most"""
+
+
+def _by_amount(filters: Filters, where: str) -> str:
+    """Those with charges by their sum, then those without by name."""
+    source = "charges" if filters.products else "statements"
+    if filters.by_customer:
+        source += f" h JOIN customers c ON c.id = h.customer_id AND {where}"
+    else:  # whoever was charged is shown
+        source += " h"
+    if filters.first == filters.last and not filters.products:  # one row per customer, in the order of the index
+        charged = "WHERE h.month = :first ORDER BY h.amount DESC, h.customer_id DESC"
+    else:
+        charged = f"""
+            WHERE h.month = ANY(CAST(:months AS date[])) {of_products(filters)} GROUP BY h.customer_id
+            ORDER BY CASE WHEN bool_and(h.amount IS NOT NULL) THEN sum(h.amount) END DESC, h.customer_id DESC"""
+    charged = f"SELECT h.customer_id AS id FROM {source} {charged} LIMIT :most"
+    if filters.products:
+        return charged
+    return f"""
+        SELECT id FROM ({charged}) charged
+        UNION ALL
+        SELECT id FROM (SELECT c.id FROM customers c
+                         WHERE {where} AND NOT EXISTS (SELECT FROM statements s WHERE s.customer_id = c.id
+                                                          AND s.month = ANY(CAST(:months AS date[])))
+                         ORDER BY c.sort_name, c.id LIMIT :most) uncharged"""
+
+
+# ---------------------------------------------------------------------------------- the sums
+
+
+def _sums(conn: Connection, filters: Filters, wanted: Sequence[date]) -> pd.DataFrame:
+    """Net amounts by month and product, products in the order of the catalogue."""
+    where, values = asked(filters)
+    charged = f"h.month = ANY(CAST(:wanted AS date[])) {of_products(filters)}"
+    if filters.by_customer:
+        source = f"""SELECT h.month, h.product_id, coalesce(sum(h.amount), 0) AS amount FROM charges h
+                      WHERE {charged} AND h.customer_id IN (SELECT c.id FROM customers c WHERE {where})
+                      GROUP BY h.month, h.product_id"""
+    else:
+        source = f"SELECT h.month, h.product_id, h.amount FROM month_totals h WHERE {charged} AND h.charges > 0"
+    found = conn.execute(
+        text(f"""SELECT f.month, f.product_id, f.amount FROM ({source}) f
+                   JOIN products p ON p.id = f.product_id ORDER BY p.position, p.id, f.month"""),
+        values | {"wanted": list(wanted)},
+    )
+    return pd.DataFrame([tuple(row) for row in found], columns=["month", "product_id", "amount"], dtype=object)
+
+
+def _added(series: "pd.Series[Any]", wanted: Collection[date]) -> Decimal:
+    amounts = (amount for month, amount in series.items() if month in wanted and not pd.isna(amount))
+    return sum(amounts, Decimal("0.00"))
+
+
+def _unpriced(conn: Connection, filters: Filters) -> int:
+    where, values = asked(filters)
+    return (
+        conn.scalar(
+            text(f"""SELECT count(*) FROM statements s JOIN charges h USING (month, customer_id)
+                   JOIN customers c ON c.id = s.customer_id
+                  WHERE s.month = ANY(CAST(:months AS date[])) AND s.amount IS NULL AND h.amount IS NULL
+                    AND {where} {of_products(filters)}"""),
+            values,
+        )
+        or 0
+    )
