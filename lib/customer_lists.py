@@ -1,0 +1,342 @@
+"""The list of customers: searched, filtered, ordered, paged and exported (rows G1, G13, N3, N5).
+
+The ids of a page are found on `customers` alone, by its indexes; only for them are status, IPs,
+price and forecast looked up. So a page costs the same with a hundred customers and with 100,000.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from lib import billing
+from lib.audit import like_escaped
+from lib.clock import month_of
+from lib.customers import PHASES
+from lib.money import rounded
+
+# Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
+MOST_COUNTED = 10_000
+EXPORT_BATCH = 1_000
+LONGEST_SEARCH = 200
+
+# What a customer is called in lists: the first that holds (row G1). Alias c is customers.
+_STATUS_RULES = {
+    "locked": "c.locked_at IS NOT NULL",
+    "deactivated": "NOT c.active",
+    "invited": "(c.invited_at IS NOT NULL AND c.registered_at IS NULL)",
+    "ended": "coalesce(c.ends_on < :today, false)",
+    "ending": "coalesce(c.ends_on <= CAST(:today AS date) + 28, false)",
+    # Not EXISTS: joined to the whole ledger, instead of asked for each customer, it took minutes.
+    "active": """coalesce((SELECT true FROM booked_spans b WHERE b.customer_id = c.id AND b.from_day <= :today
+                              AND (b.until_day IS NULL OR b.until_day > :today) LIMIT 1), false)""",
+    "inactive": "true",
+}
+STATUSES = tuple(_STATUS_RULES)
+STATUS = f"CASE {' '.join(f'WHEN {rule} THEN {name!r}' for name, rule in _STATUS_RULES.items())} END"
+
+_ORDERS = {
+    "name": "c.sort_name",
+    "number": "c.number",
+    "ends_on": "c.ends_on",
+    "forecast": "s.amount",
+    "created": "c.id",
+}
+_MAY_BE_EMPTY = ("ends_on", "forecast")
+ORDERS = tuple(_ORDERS)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the list is narrowed to. An empty one doesn't narrow; several values of one are alternatives."""
+
+    phase: str | None = None
+    search: str = ""
+    payment_methods: Sequence[str] = ()
+    service_modes: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A customer in the list.
+
+    `average_ip_price` is for display: the price of a whole month of today's IPs, divided by them;
+    None at 0 IPs. `forecast` is the net amount of today's month: None for a test customer, and
+    where `unpriced`, because something booked has no price.
+    """
+
+    id: int
+    number: str
+    name: str
+    contact_name: str
+    contact_email: str
+    country: str
+    phase: str
+    service_mode: str
+    payment_method: str
+    status: str
+    billed_from: date | None
+    ends_on: date | None
+    ips_internal: int
+    ips_external: int
+    average_ip_price: Decimal | None
+    forecast: Decimal | None
+    unpriced: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """A customer to pick."""
+
+    id: int
+    number: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A page of the list, and how many match in each phase; MOST_COUNTED + 1 stands for more."""
+
+    rows: list[Row]
+    counts: dict[str, int]
+
+
+def listing(
+    conn: Connection,
+    filters: Filters,
+    *,
+    today: date,
+    order: str = "name",
+    descending: bool = False,
+    limit: int = 25,
+    offset: int = 0,
+) -> Listing:
+    """One page with the counts of both phases, whichever of them `filters` names."""
+    billing.ensure_rated(conn, month_of(today))
+    wanted = _Wanted(order, descending, limit, offset)
+    narrow = filters.search.strip() or filters.statuses
+    found = _searched(conn, filters, today, wanted) if narrow else None
+    if found is None:
+        found = _ids(conn, filters, today, wanted), counts(conn, filters, today=today)
+    return Listing(_rows(conn, found[0], today), found[1])
+
+
+def page(
+    conn: Connection,
+    filters: Filters,
+    *,
+    today: date,
+    order: str = "name",
+    descending: bool = False,
+    limit: int = 25,
+    offset: int = 0,
+) -> list[Row]:
+    """The customers of one page of the list, in its order. `order` is one of ORDERS."""
+    billing.ensure_rated(conn, month_of(today))
+    return _rows(conn, _ids(conn, filters, today, _Wanted(order, descending, limit, offset)), today)
+
+
+def count(conn: Connection, filters: Filters, *, today: date) -> int:
+    """How many customers match; MOST_COUNTED + 1 stands for more than MOST_COUNTED."""
+    where, values = _conditions(filters, today)
+    statement = f"SELECT count(*) FROM (SELECT FROM customers c WHERE {where} LIMIT :most) matching"
+    return conn.scalar(text(statement), values | {"most": MOST_COUNTED + 1}) or 0
+
+
+def counts(conn: Connection, filters: Filters, *, today: date) -> dict[str, int]:
+    """How many match in each phase, whichever phase `filters` names; each as `count`."""
+    return {phase: count(conn, replace(filters, phase=phase), today=today) for phase in PHASES}
+
+
+def find(conn: Connection, search: str, *, limit: int = 20) -> list[Found]:
+    """Customers to pick from, by what was typed of their name, number, contact, e-mail or VAT ID."""
+    where, values = _conditions(Filters(search=search), None)
+    found = conn.execute(
+        text(f"SELECT c.id, c.number, c.name FROM customers c WHERE {where} ORDER BY c.sort_name, c.id LIMIT :limit"),
+        values | {"limit": limit},
+    )
+    return [Found(**row._mapping) for row in found]
+
+
+def status(conn: Connection, customer_id: int, *, today: date) -> str:
+    """The status of one customer, one of STATUSES."""
+    found: str = conn.scalar(
+        text(f"SELECT {STATUS} FROM customers c WHERE c.id = :id"), {"id": customer_id, "today": today}
+    )
+    return found
+
+
+def export(conn: Connection, filters: Filters, *, today: date) -> Iterator[str]:
+    """The filtered customers as JSON, piece by piece: a list of objects in the order of their names (row G13).
+
+    Fields: number, name, contact_name, contact_email, country (ISO 3166-1), phase (test, billed),
+    status (one of STATUSES), service_mode, payment_method, billed_from, ends_on (the last charged
+    day; ISO 8601 or null), ips_internal, ips_external, average_ip_price (null at 0 IPs),
+    forecast_month (YYYY-MM), forecast (null for a test customer or without a price). Amounts are
+    net, strings with two decimals.
+    """
+    billing.ensure_rated(conn, month_of(today))
+    ids = _ids(conn, filters, today, _Wanted("name", False, None, 0))
+    separator = "[\n"
+    for start in range(0, len(ids), EXPORT_BATCH):
+        for row in _rows(conn, ids[start : start + EXPORT_BATCH], today):
+            yield separator + json.dumps(_exported(row, today), ensure_ascii=False)
+            separator = ",\n"
+    yield "\n]\n" if ids else "[]\n"
+
+
+def _exported(row: Row, today: date) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "name": row.name,
+        "contact_name": row.contact_name,
+        "contact_email": row.contact_email,
+        "country": row.country,
+        "phase": row.phase,
+        "status": row.status,
+        "service_mode": row.service_mode,
+        "payment_method": row.payment_method,
+        "billed_from": row.billed_from and row.billed_from.isoformat(),
+        "ends_on": row.ends_on and row.ends_on.isoformat(),
+        "ips_internal": row.ips_internal,
+        "ips_external": row.ips_external,
+        "average_ip_price": None if row.average_ip_price is None else str(rounded(row.average_ip_price)),
+        "forecast_month": f"{today:%Y-%m}",
+        "forecast": None if row.forecast is None else str(rounded(row.forecast)),
+    }
+
+
+class _Wanted(NamedTuple):
+    order: str
+    descending: bool
+    limit: int | None
+    offset: int
+
+    @property
+    def way(self) -> str:
+        """After the column: pages neither repeat nor skip a customer, and empty ones come last."""
+        way = "DESC" if self.descending else "ASC"
+        return f"{way}{' NULLS LAST' if self.order in _MAY_BE_EMPTY else ''}, id {way}"
+
+    @property
+    def table(self) -> str:
+        forecast = " LEFT JOIN statements s ON s.month = :month AND s.customer_id = c.id"
+        return "customers c" + (forecast if self.order == "forecast" else "")
+
+
+def _ids(conn: Connection, filters: Filters, today: date, wanted: _Wanted) -> list[int]:
+    where, values = _conditions(filters, today)
+    statement = f"""SELECT c.id FROM {wanted.table} WHERE {where}
+                     ORDER BY {_ORDERS[wanted.order]} {wanted.way} LIMIT :limit OFFSET :offset"""
+    values |= {"month": month_of(today), "limit": wanted.limit, "offset": wanted.offset}
+    return list(conn.scalars(text(statement), values))
+
+
+def _searched(
+    conn: Connection, filters: Filters, today: date, wanted: _Wanted
+) -> tuple[list[int], dict[str, int]] | None:
+    """The page and both counts from one look at the hits; None where there are too many to look at all."""
+    where, values = _conditions(replace(filters, phase=None), today)
+    statement = f"""
+        WITH hits AS MATERIALIZED (
+            SELECT c.id, c.phase, {_ORDERS[wanted.order]} AS key FROM {wanted.table} WHERE {where} LIMIT :most
+        )
+        SELECT count(*) FILTER (WHERE phase = 'test') AS test, count(*) FILTER (WHERE phase = 'billed') AS billed,
+               ARRAY(SELECT id FROM hits WHERE CAST(:phase AS text) IS NULL OR phase = :phase
+                      ORDER BY key {wanted.way} LIMIT :limit OFFSET :offset) AS ids
+          FROM hits"""
+    values |= {"month": month_of(today), "most": MOST_COUNTED + 1, "phase": filters.phase}
+    row = conn.execute(text(statement), values | {"limit": wanted.limit, "offset": wanted.offset}).one()
+    if row.test + row.billed > MOST_COUNTED:
+        return None
+    return row.ids, {"test": row.test, "billed": row.billed}
+
+
+def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, Any]]:
+    clauses: list[str] = ["true"]
+    values: dict[str, Any] = {"today": today}
+    if filters.phase in PHASES:
+        # A literal, so that the planner knows how many of them there are.
+        clauses.append(f"c.phase = '{filters.phase}'")
+    for position, word in enumerate(filters.search.replace("\x00", "")[:LONGEST_SEARCH].lower().split()):
+        name = f"word{position}"
+        values[name] = like_escaped(word) + "%"
+        # The trigram index knows three letters anywhere, and fewer only where a word begins.
+        anywhere = f"c.search LIKE '%' || :{name}"
+        begins = f"(c.search LIKE :{name} OR c.search LIKE '% ' || :{name})"
+        clauses.append(anywhere if len(word) > 2 else begins)
+    for column, chosen in (("payment_method", filters.payment_methods), ("service_mode", filters.service_modes)):
+        if chosen:
+            clauses.append(f"c.{column} = ANY(CAST(:{column} AS text[]))")
+            values[column] = list(chosen)
+    if filters.statuses:
+        clauses.append(f"({' OR '.join(_has_status(status) for status in filters.statuses)})")
+    return " AND ".join(clauses), values
+
+
+def _has_status(status: str) -> str:
+    """The condition that a customer has this status, without asking the rules that come after it."""
+    if status not in _STATUS_RULES:
+        return "false"
+    before = STATUSES[: STATUSES.index(status)]
+    return " AND ".join([*(f"NOT {_STATUS_RULES[earlier]}" for earlier in before), _STATUS_RULES[status]])
+
+
+def _rows(conn: Connection, ids: Sequence[int], today: date) -> list[Row]:
+    """These customers with what is looked up for them, in the order of `ids`."""
+    if not ids:
+        return []
+    found = conn.execute(
+        text(f"""
+            WITH ips AS (
+                SELECT DISTINCT ON (customer_id) customer_id, internal, external
+                  FROM standing_bookings
+                 WHERE customer_id = ANY(CAST(:ids AS bigint[])) AND kind = 'ips' AND effective_on <= :today
+                 ORDER BY customer_id, effective_on DESC
+            )
+            SELECT c.id, c.number, c.name, c.contact_name, c.contact_email, c.country, c.phase, c.service_mode,
+                   c.payment_method, {STATUS} AS status, c.billed_from, c.ends_on,
+                   coalesce(i.internal, 0) AS ips_internal, coalesce(i.external, 0) AS ips_external,
+                   CASE WHEN c.phase = 'test' THEN NULL WHEN s.customer_id IS NULL THEN 0.00 ELSE s.amount END
+                     AS forecast,
+                   c.phase = 'billed' AND s.customer_id IS NOT NULL AND s.amount IS NULL AS unpriced
+              FROM customers c
+              LEFT JOIN ips i ON i.customer_id = c.id
+              LEFT JOIN statements s ON s.month = :month AND s.customer_id = c.id
+             WHERE c.id = ANY(CAST(:ids AS bigint[]))"""),
+        {"ids": list(ids), "today": today, "month": month_of(today)},
+    )
+    by_id = {row.id: dict(row._mapping) for row in found}
+    averages = _average_ip_prices(conn, by_id, month_of(today))
+    return [Row(**by_id[id_], average_ip_price=averages.get(id_)) for id_ in ids if id_ in by_id]
+
+
+# A whole month of today's IPs, for customers who need not be charged in it: tests see their price too.
+_IPS_ALL_MONTH = """
+counting_spans AS (
+    SELECT customer_id, CAST(:month AS date) AS from_day, NULL::date AS until_day
+      FROM unnest(CAST(:customers AS bigint[])) AS customer_id
+), booked_spans AS (
+    SELECT asked.customer_id, p.id AS product_id, asked.quantity, CAST(:month AS date) AS from_day,
+           NULL::date AS until_day
+      FROM unnest(CAST(:customers AS bigint[]), CAST(:quantities AS int[])) AS asked(customer_id, quantity)
+      JOIN products p ON p.kind = 'ips'
+)"""
+
+
+def _average_ip_prices(conn: Connection, rows: dict[int, dict[str, Any]], month: date) -> dict[int, Decimal]:
+    quantities = {id_: row["ips_internal"] + row["ips_external"] for id_, row in rows.items()}
+    held = {id_: quantity for id_, quantity in quantities.items() if quantity}
+    if not held:
+        return {}
+    select = "SELECT customer_id, sum(amount) AS amount FROM line GROUP BY customer_id HAVING count(*) = count(amount)"
+    found = conn.execute(
+        text(billing.statement(select=select, what_if=_IPS_ALL_MONTH, customers=True)),
+        {"months": [month], "month": month, "customers": list(held), "quantities": list(held.values())},
+    )
+    return {row.customer_id: row.amount / held[row.customer_id] for row in found}

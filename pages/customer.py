@@ -1,0 +1,75 @@
+"""One customer: its data, contract, bookings, costs, documents and history (rows N3–N9, S1)."""
+
+import streamlit as st
+
+from lib import clock, customer_lists, customers, periods, settings
+from lib.auth import Permission, User
+from lib.errors import NotFound
+from pages.shared import (
+    customer_costs,
+    customer_data,
+    customer_header,
+    customer_history,
+    customer_overview,
+    customer_records,
+    session,
+    ui,
+)
+from pages.shared.customer_view import View
+
+user = session.require_user(Permission.READ)
+
+SECTIONS = {
+    "Overview": customer_overview.draw,
+    "Data": customer_data.draw,
+    "History": customer_history.draw,
+    "Forecast": customer_costs.draw_forecast,
+    "Statements": customer_costs.draw_statements,
+    "Cost history": customer_costs.draw_history,
+    "Adjustments": customer_records.draw_adjustments,
+    "Invoices": customer_records.draw_invoices,
+    "Change log": customer_records.draw_changes,
+}
+
+
+def opened(reader: User) -> View | None:
+    """The customer that the address names, or None where there is none."""
+    named = st.query_params.get("id", "")
+    if not named.isascii() or not named.isdigit() or len(named) > 18:
+        return None
+    with session.reading() as conn:
+        try:
+            customer = customers.customer(conn, int(named))
+        except NotFound:
+            return None
+        today, company = clock.today(conn), settings.company(conn)
+        return View(
+            customer=customer,
+            status=customer_lists.status(conn, customer.id, today=today),
+            user=reader,
+            today=today,
+            first_open=periods.open_month(conn),
+            currency=company.currency,
+            zone=company.timezone,
+        )
+
+
+def draw() -> None:
+    """The head, and the one section that is open."""
+    view = opened(user)
+    if view is None:
+        st.title("Customer", anchor=False)
+        ui.empty("This customer does not exist. Choose one from the list.", icon=":material/person_off:")
+        st.page_link("customers.py", label="Customers", icon=":material/arrow_back:")
+        return
+    customer_header.draw(view)
+    shown = {
+        name: section for name, section in SECTIONS.items() if name != "Change log" or user.may(Permission.READ_AUDIT)
+    }
+    for tab, section in zip(st.tabs(list(shown), key="tab", bind="query-params"), shown.values(), strict=True):
+        if tab.open:
+            with tab, st.spinner("Reading …"):
+                section(view)
+
+
+draw()

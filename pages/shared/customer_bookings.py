@@ -1,0 +1,224 @@
+"""The dialogs that change what a customer has: users, IPs, options, modules and a plan (rows N4, G6, S4)."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import streamlit as st
+
+from lib import billing, bookings, clock, prices
+from lib.bookings import NOTHING, Booking, Holding
+from lib.db import Connection
+from lib.errors import Invalid
+from lib.products import Product
+from pages.shared import customer_form, session, ui
+from pages.shared.customer_view import View
+
+KEEP = "book_keep"
+STAY, TAKEN_BACK = "They stay", "They are taken back"
+
+
+def open_quantity(view: View, product: Product, held: Holding) -> None:
+    """Open the dialog for users, or for IPs with their split."""
+    key = uuid4()
+    if product.kind == "ips":
+        st.session_state.book_internal = held.internal or 0
+        st.session_state.book_external = held.external or 0
+        _ips(view, product, held, key)
+    else:
+        st.session_state.book_quantity = held.quantity
+        st.session_state.book_from = view.today
+        _users(view, product, held, key)
+
+
+def open_start(view: View, offered: Sequence[Product]) -> None:
+    """Open the dialog that books an option, a module or a plan."""
+    st.session_state.book_from = view.today
+    st.session_state.book_until = None
+    _start(view, {product.id: product for product in offered}, uuid4())
+
+
+def open_end(view: View, product: Product) -> None:
+    """Open the dialog that ends an option, a module or a plan."""
+    st.session_state.book_last = view.today
+    _end(view, product, uuid4())
+
+
+def _book(view: View, product: Product, key: UUID, day: date | None, quantity: int | None, **more: Any) -> None:
+    answer = st.session_state.get(KEEP)
+
+    def action(conn: Connection, **given: Any) -> None:
+        if day is None:
+            raise Invalid("Choose a day.", field="effective_on")
+        if quantity is None:
+            raise Invalid("Enter a number.", field="quantity")
+        bookings.book(conn, view.customer.id, product.id, effective_on=day, quantity=quantity, **more, **given)
+
+    session.attempt(
+        action,
+        keep_pending=None if answer is None else answer == STAY,
+        today=view.today,
+        request_key=key,
+        success=f"{product.name_en}: the change is booked.",
+    )
+
+
+# ---------------------------------------------------------------------------------- users and IPs
+
+
+@st.dialog("Licensed users", icon=":material/group:")
+def _users(view: View, product: Product, held: Holding, key: UUID) -> None:
+    session.close_or_explain()
+    st.number_input("Users", min_value=0, max_value=10_000_000, step=1, value=None, key="book_quantity")
+    session.field_error("quantity")
+    _licence(view)
+    _first_day("From")
+    _pending(view, product, st.session_state.book_from)
+    _whole_month(view, product, held.quantity, st.session_state.book_quantity or 0)
+    st.button("Book users", key="book_go", type="primary", on_click=_book_users, args=(view, product, key))
+
+
+def _book_users(view: View, product: Product, key: UUID) -> None:
+    _book(view, product, key, st.session_state.book_from, st.session_state.book_quantity)
+
+
+def _licence(view: View) -> None:
+    most = view.customer.max_users
+    if most is not None:
+        beyond = "more may be booked" if view.customer.users_beyond_max else "more are refused"
+        st.caption(f"The licence allows {most:,} users; {beyond}.")
+
+
+@st.dialog("IPs", icon=":material/lan:")
+def _ips(view: View, product: Product, held: Holding, key: UUID) -> None:
+    session.close_or_explain()
+    left, right = st.columns(2)
+    for column, name in ((left, "internal"), (right, "external")):
+        with column:
+            st.number_input(
+                name.capitalize(), min_value=0, max_value=10_000_000, step=1, value=None, key=f"book_{name}"
+            )
+            session.field_error(name)
+    total = (st.session_state.book_internal or 0) + (st.session_state.book_external or 0)
+    st.markdown(f"**Total {total:,}**, now {held.quantity:,}. The price depends on the total alone.")
+    session.field_error("quantity")
+    following = clock.next_month(clock.month_of(view.today))
+    days = [following] if total < held.quantity else [view.today, following]
+    if total < held.quantity:
+        st.caption(
+            f"A decrease takes effect with the next month, on {ui.day(following)}. Until then it can be taken back."
+        )
+    st.session_state.book_day = (
+        st.session_state.get("book_day") if st.session_state.get("book_day") in days else days[0]
+    )
+    st.radio(
+        "When", days, key="book_day", horizontal=True,
+        format_func=lambda one: "Instantly, from today" if one == view.today else f"With the next month, {ui.day(one)}",
+    )  # fmt: skip
+    session.field_error("effective_on")
+    _pending(view, product, st.session_state.book_day)
+    _whole_month(view, product, held.quantity, total)
+    st.button("Book IPs", key="book_go", type="primary", on_click=_book_ips, args=(view, product, key))
+
+
+def _book_ips(view: View, product: Product, key: UUID) -> None:
+    inside, outside = st.session_state.book_internal or 0, st.session_state.book_external or 0
+    _book(view, product, key, st.session_state.book_day, inside + outside, internal=inside, external=outside)
+
+
+# ---------------------------------------------------------------------------------- on and off
+
+
+@st.dialog("Add to the contract", icon=":material/add:")
+def _start(view: View, offered: dict[int, Product], key: UUID) -> None:
+    session.close_or_explain()
+    chosen: int = st.selectbox(
+        "Option, module or plan", list(offered), key="book_product",
+        format_func=lambda one: offered[one].name_en if one in offered else "",
+    )  # fmt: skip
+    session.field_error("product")
+    session.field_error("quantity")
+    product = offered[chosen]
+    if product.description_en:
+        st.caption(ui.escaped(product.description_en))
+    _first_day("First day")
+    st.date_input("Last day (empty: until it is ended)", value=None, key="book_until", format=customer_form.DAY)
+    session.field_error("ends_on")
+    _pending(view, product, st.session_state.book_from)
+    _whole_month(view, product, 0, 1)
+    st.button("Book", key="book_go", type="primary", on_click=_book_start, args=(view, product, key))
+
+
+def _book_start(view: View, product: Product, key: UUID) -> None:
+    _book(view, product, key, st.session_state.book_from, 1, ends_on=st.session_state.book_until)
+
+
+@st.dialog("End", icon=":material/event_busy:")
+def _end(view: View, product: Product, key: UUID) -> None:
+    session.close_or_explain()
+    st.markdown(f"**{ui.escaped(product.name_en)}** is charged up to its last day.")
+    st.date_input("Last day", value=None, key="book_last", format=customer_form.DAY)
+    session.field_error("effective_on")
+    session.field_error("quantity")
+    last: date | None = st.session_state.book_last
+    _pending(view, product, bookings.next_day(last or view.today))
+    st.button("End it", key="book_go", type="primary", on_click=_book_end, args=(view, product, key))
+
+
+def _book_end(view: View, product: Product, key: UUID) -> None:
+    last: date | None = st.session_state.book_last
+    _book(view, product, key, last and bookings.next_day(last), 0)
+
+
+# ---------------------------------------------------------------------------------- what the dialogs share
+
+
+def _first_day(label: str) -> None:
+    st.date_input(label, value=None, key="book_from", format=customer_form.DAY)
+    session.field_error("effective_on")
+
+
+def _pending(view: View, product: Product, day: date | None) -> None:
+    """Ask whether changes that are booked for later days stay, where there are any."""
+    with session.reading() as conn:
+        standing = bookings.standing(conn, view.customer.id, product_id=product.id)
+    later = [booking for booking in standing if booking.effective_on > (day or view.today)]
+    if not later:
+        st.session_state.pop(KEEP, None)
+        return
+    told = "; ".join(f"{ui.day(one.effective_on)}: {shown(product, one)}" for one in reversed(later))
+    st.markdown(f"Later changes are booked: {told}.")
+    st.radio("Later changes", [STAY, TAKEN_BACK], index=None, key=KEEP, horizontal=True)
+    session.field_error("keep_pending")
+
+
+def _whole_month(view: View, product: Product, before: int, after: int) -> None:
+    """What a whole month of the quantity costs, now and then, by the customer's price."""
+    month = clock.month_of(view.today)
+    with session.reading() as conn:
+        price = prices.version_in(conn, product.id, month=month, customer_id=view.customer.id)
+        if price is None:
+            st.caption(f"There is no price for {ui.escaped(product.name_en)} in {ui.month(month)} yet.")
+            return
+        quantities = [before, after]
+        now, then = billing.quotes(conn, product.id, quantities=quantities, month=month, tiers=price.tiers)
+    change = f"{ui.money(now.amount)} → **{ui.money(then.amount)}**" if before != after else ui.money(now.amount)
+    st.caption(f"A whole month, net in {view.currency}: {change}")
+
+
+def shown(product: Product, booking: Booking) -> str:
+    """A booked quantity in words."""
+    if product.kind == "ips":
+        return f"{booking.quantity:,} ({booking.internal:,} internal, {booking.external:,} external)"
+    if product.counted:
+        return f"{booking.quantity:,}"
+    return "on" if booking.quantity else "off"
+
+
+def held_on(standing: Sequence[Booking], product_id: int, day: date) -> Holding:
+    """What a list of standing bookings, the latest first, says for a day."""
+    for booking in standing:
+        if booking.product_id == product_id and booking.effective_on <= day:
+            return Holding(booking.quantity, booking.internal, booking.external)
+    return NOTHING

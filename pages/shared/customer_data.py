@@ -1,0 +1,150 @@
+"""The Data tab, and the dialogs that edit a customer's contract and licence (rows N4, N5, S1)."""
+
+import streamlit as st
+
+from lib import customers
+from lib.customers import Customer
+from pages.shared import customer_form, forms, session, ui
+from pages.shared.customer_form import CONTRACT, COUNTRIES, DATA, LICENCE
+from pages.shared.customer_view import View
+
+DATA_FORM, CONTRACT_FORM, LICENCE_FORM = "data", "contract", "licence"
+
+
+def draw(view: View) -> None:
+    """The data: a form for those who may write, else the same as text."""
+    if not view.may_edit:
+        _facts(view.customer)
+        return
+    customer, form = view.customer, DATA_FORM
+    if st.session_state.get("data_of") != customer.id:
+        st.session_state.data_of = customer.id
+        forms.fill(form, customer_form.stored(customer, DATA), version=customer.version)
+    forms.begin(form, customer_form.stored(customer, DATA), version=customer.version)
+    with st.form(form, border=False):
+        left, right = st.columns(2, gap="large")
+        with left:
+            st.markdown("**Company**")
+            forms.text(form, "name", "Company name")
+            customer_form.address(form)
+            st.markdown("**Contact**")
+            customer_form.contact(form, required=True)
+            forms.text(form, "phone", "Phone")
+        with right:
+            st.markdown("**Invoices go to**")
+            st.toggle("A different name and address", key=f"{form}_separate_billing")
+            forms.text(form, "billing_name", "Billing name")
+            customer_form.address(form, "billing_")
+            forms.text(form, "billing_email", "E-mail for invoices", placeholder="The contact's")
+        st.markdown("**Tax**")
+        customer_form.tax(form)
+        st.caption(_vat_check(customer))
+        st.markdown("**Contract and documents**")
+        customer_form.contract(form)
+        with st.container(horizontal=True):
+            st.form_submit_button("Save data", key="data_save", type="primary", on_click=_save_data, args=(view,))
+            st.form_submit_button(
+                "Load what is stored", key="data_reload", on_click=_refill, args=(customer.id, DATA_FORM),
+                help="Drops what you typed and shows the data as it is stored now.",
+            )  # fmt: skip
+
+
+def _save_data(view: View) -> None:
+    _save(view, DATA_FORM, DATA)
+    if session.succeeded():
+        _refill(view.customer.id, DATA_FORM)
+
+
+def _refill(customer_id: int, form: str) -> None:
+    with session.reading() as conn:
+        now = customers.customer(conn, customer_id)
+    forms.fill(form, customer_form.stored(now, DATA), version=now.version)
+
+
+def _save(view: View, form: str, names: tuple[str, ...]) -> None:
+    forms.save(
+        form,
+        customers.edit,
+        view.customer.id,
+        version=forms.version(form),
+        changes=forms.typed(form, names),
+        today=view.today,
+        success="The customer's data is saved.",
+    )
+
+
+def _vat_check(customer: Customer) -> str:
+    if not customer.vat_id:
+        return "No VAT ID."
+    checked = f"checked {ui.day(customer.vat_id_checked_on)}"
+    if customer.vat_id_valid:
+        return f"{ui.escaped(customer.vat_id)}: format and check digit are right, {checked}."
+    return f"{ui.escaped(customer.vat_id)}: there is no rule to check it by, {checked}."
+
+
+def _facts(customer: Customer) -> None:
+    left, right = st.columns(2, gap="large")
+    with left:
+        ui.facts(
+            {
+                "Company name": customer.name,
+                "Address": _address(customer.street, customer.postcode, customer.city, customer.country),
+                "Contact": customer.contact_name,
+                "Contact e-mail": customer.contact_email,
+                "Phone": customer.phone,
+            },
+            alt="Company and contact",
+        )
+    with right:
+        billing = _address(
+            customer.billing_street, customer.billing_postcode, customer.billing_city, customer.billing_country
+        )
+        ui.facts(
+            {
+                "Invoices go to": f"{customer.billing_name}, {billing}" if customer.separate_billing else "The company",
+                "E-mail for invoices": customer.billing_email or "The contact's",
+                "VAT ID": customer.vat_id
+                and f"{customer.vat_id} ({'checked' if customer.vat_id_valid else 'unchecked'})",
+                "Tax number": customer.tax_number,
+            },
+            alt="Billing address and tax",
+        )
+
+
+def _address(street: str, postcode: str, city: str, country: str) -> str:
+    return ", ".join(part for part in (street, f"{postcode} {city}".strip(), COUNTRIES.get(country, country)) if part)
+
+
+# ---------------------------------------------------------------------------------- dialogs of the Overview
+
+
+def open_contract(view: View) -> None:
+    """Open the dialog for how the customer is served and pays."""
+    forms.fill(CONTRACT_FORM, customer_form.stored(view.customer, CONTRACT), version=view.customer.version)
+    _contract(view)
+
+
+def open_licence(view: View) -> None:
+    """Open the dialog for the maximum number of users."""
+    forms.fill(LICENCE_FORM, customer_form.stored(view.customer, LICENCE), version=view.customer.version)
+    _licence(view)
+
+
+@st.dialog("Contract", width="medium", icon=":material/contract:")
+def _contract(view: View) -> None:
+    session.close_or_explain()
+    with st.form(CONTRACT_FORM, border=False):
+        customer_form.contract(CONTRACT_FORM)
+        st.form_submit_button(
+            "Save contract", key="contract_save", type="primary", on_click=_save, args=(view, CONTRACT_FORM, CONTRACT)
+        )
+
+
+@st.dialog("Licence", icon=":material/badge:")
+def _licence(view: View) -> None:
+    session.close_or_explain()
+    with st.form(LICENCE_FORM, border=False):
+        customer_form.licence(LICENCE_FORM)
+        st.form_submit_button(
+            "Save licence", key="licence_save", type="primary", on_click=_save, args=(view, LICENCE_FORM, LICENCE)
+        )

@@ -1,0 +1,127 @@
+"""The head of a customer's page: who it is, in which state, and the buttons that change the state (rows N3, N6, N9)."""
+
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from lib import clock, customers
+from pages.shared import customer_form, session, ui
+from pages.shared.customer_view import View
+
+END = "customer_end"
+
+
+def draw(view: View) -> None:
+    """Name, states and buttons."""
+    customer = view.customer
+    st.page_link("customers.py", label="Customers", icon=":material/arrow_back:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(ui.escaped(customer.name), anchor=False)
+        st.space("stretch")
+        if view.may_edit:
+            _buttons(view)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        ui.badge(customer.phase)
+        ui.badge(view.status)
+        facts = [customer.number, customer.contact_email]
+        if customer.billed_from:
+            facts.append(f"billed from {ui.day(customer.billed_from)}")
+        if customer.ends_on:
+            facts.append(f"{'ended' if customer.ends_on < view.today else 'ends'} {ui.day(customer.ends_on)}")
+        st.caption(ui.escaped(" · ".join(fact for fact in facts if fact)))
+    if not customer.active:
+        reason = f" Reason: {ui.escaped(customer.deactivation_reason)}" if customer.deactivation_reason else ""
+        st.warning(f"Deactivated: nothing is charged until it is activated.{reason}", icon=":material/pause_circle:")
+
+
+def _buttons(view: View) -> None:
+    customer, today = view.customer, view.today
+    if st.button("Change end date", key="change_end", icon=":material/event:"):
+        _open_end_date(view, converting=False)
+    if customer.active:
+        if st.button("Deactivate", key="deactivate", icon=":material/pause:"):
+            ui.confirm(
+                "Deactivate this customer?", _deactivation(view), "Deactivate", customers.deactivate, customer.id,
+                success=f"{customer.name} is deactivated.", reason=True, today=today,
+            )  # fmt: skip
+    elif st.button("Activate", key="activate", icon=":material/play_arrow:"):
+        ui.confirm(
+            "Activate this customer?", _activation(view), "Activate", customers.activate, customer.id,
+            success=f"{customer.name} is active again.", today=today,
+        )  # fmt: skip
+    if not customer.billed and st.button(
+        "Convert to billed", key="convert", type="primary", icon=":material/credit_score:"
+    ):
+        _open_end_date(view, converting=True)
+
+
+def _deactivation(view: View) -> str:
+    kept = "All data and bookings are kept, and *Activate* restores the customer completely."
+    if not view.customer.billed:
+        return f"The test stops today. {kept}"
+    return (
+        f"From today, {ui.day(view.today)}, its days are not charged: what is measured by days costs less this month; "
+        f"what is charged for the whole month stays, if a day before today counts. {kept}"
+    )
+
+
+def _activation(view: View) -> str:
+    if not view.customer.billed:
+        return "The test goes on with everything that is booked."
+    return (
+        f"From today, {ui.day(view.today)}, it is charged again for what is booked on each day. "
+        "The days in between stay uncharged."
+    )
+
+
+# ---------------------------------------------------------------------------------- end date, conversion
+
+
+def _open_end_date(view: View, *, converting: bool) -> None:
+    st.session_state[END] = view.today + customers.FOUR_WEEKS if converting else view.customer.ends_on
+    (_convert if converting else _end_date)(view)
+
+
+def _save(action: Any, customer_id: int, today: date, success: str) -> None:
+    session.attempt(action, customer_id, ends_on=st.session_state[END], today=today, success=success)
+
+
+def _field(label: str) -> None:
+    st.date_input(label, value=None, key=END, format=customer_form.DAY)
+    session.field_error("ends_on")
+
+
+@st.dialog("Convert to billed", icon=":material/credit_score:")
+def _convert(view: View) -> None:
+    session.close_or_explain()
+    month = clock.month_of(view.today)
+    st.markdown(
+        f"From today, {ui.day(view.today)}, **{ui.escaped(view.customer.name)}** is charged. What is measured by days "
+        f"counts from today; users, and what is charged for the whole month, count for all of {ui.month(month)}. "
+        "A billed customer never becomes a test customer again."
+    )
+    _field("Last charged day (empty: none)")
+    st.button(
+        "Convert to billed", key="convert_go", type="primary", on_click=_save,
+        args=(customers.convert_to_billed, view.customer.id, view.today, f"{view.customer.name} is billed from today."),
+    )  # fmt: skip
+
+
+@st.dialog("Change end date", icon=":material/event:")
+def _end_date(view: View) -> None:
+    session.close_or_explain()
+    customer = view.customer
+    if customer.billed:
+        st.markdown("The end date is the last charged day. Later days cost nothing; empty means no end.")
+    else:
+        st.markdown("The end date is the last day of the test.")
+    if customer.billed and customer.ends_on and customer.ends_on < view.today:
+        st.markdown(
+            "This customer has ended. With a later date it is charged again from today, not for the days between."
+        )
+    _field("End date")
+    st.button(
+        "Save end date", key="end_go", type="primary", on_click=_save,
+        args=(customers.set_end_date, customer.id, view.today, "The end date is saved."),
+    )  # fmt: skip
