@@ -251,9 +251,11 @@ def _change_from(conn: Connection, customer_id: int, day: date, user: User, **ch
             select(lifecycle).where(lifecycle.c.customer_id == customer_id).order_by("effective_on", "id")
         )
     ]
+    # Nothing is said of the days before it was a customer: they would be charged like its first one.
+    day = max(day, history[0].effective_on)
     until = [status for status in history if status.effective_on <= day]
     later = {status.effective_on: status for status in history if status.effective_on > day}
-    first = replace(until[-1] if until else history[0], effective_on=day)
+    first = replace(until[-1], effective_on=day)
     _append(conn, [replace(status, **change) for status in (first, *later.values())], user)
 
 

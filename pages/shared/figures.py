@@ -95,3 +95,19 @@ def stacked_months(series: pd.DataFrame, names: Mapping[int, str], *, first_open
     figure.update_xaxes(tickvals=labels[::-3][::-1])
     legend = {"traceorder": "normal", "yanchor": "top", "y": -0.12}
     return figure.update_layout(barmode="relative", bargap=0.3, legend=legend)
+
+
+def steps(days: Sequence[date], quantities: Sequence[int], *, y_title: str) -> go.Figure:
+    """A quantity over days: each stands until the next one."""
+    figure = go.Figure(
+        go.Scatter(
+            x=list(days),
+            y=list(quantities),
+            mode="lines",
+            line={"shape": "hv", "width": 2},
+            fill="tozeroy",
+            hovertemplate="%{y:,}<extra></extra>",
+        )
+    )
+    styled(figure, y_title=y_title)
+    return figure.update_xaxes(hoverformat="%d %b %Y")
