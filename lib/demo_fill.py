@@ -19,6 +19,8 @@ from lib.clock import month_of, months_between, next_month
 _PRODUCTS = ("users", "ips", "archive", "mfa")
 # A month is closed on this day of the next one.
 _CLOSING_DAY = 5
+# So many months are rated at once: the ledger is read once for them, and their charges fit on any disk.
+_TOGETHER = 5
 
 _WORDS = {
     "heads": """Ahorn Amsel Anker Bernstein Birken Blau Brücken Buchen Dachs Deich Distel Dünen Eichen Eisen Elster
@@ -155,9 +157,10 @@ def fill(
     progress(f"Customers and bookings: {customers:,}")
     _insert(conn, people[Role.SALES], customers=customers, months=months, first_month=first_month, today=today)
     finance = people[Role.FINANCE]
-    for month in by_hand:
-        progress(f"Charges of {month:%B %Y}")
-        _close_by_sql(conn, month, finance)
+    for start in range(0, len(by_hand), _TOGETHER):
+        some = by_hand[start : start + _TOGETHER]
+        progress(f"Charges of {some[0]:%B %Y} to {some[-1]:%B %Y}")
+        _close_by_sql(conn, some, finance)
     if by_hand:
         progress(f"One document per customer up to {by_hand[-1]:%B %Y}")
         _bill_together(conn, by_hand, finance)
@@ -211,16 +214,18 @@ def _closing_day(month: date) -> date:
     return next_month(month) + timedelta(days=_CLOSING_DAY - 1)
 
 
-def _close_by_sql(conn: Connection, month: date, user: User) -> None:
-    """Rate a month and close it without drafting documents."""
-    billing.ensure_rated(conn, month)
-    values = {"month": month, "following": next_month(month), "user": user.id}
-    for change in (
-        "UPDATE months SET state = 'approved', approved_at = now(), approved_by = :user WHERE month = :month",
-        "INSERT INTO months (month) VALUES (:following)",
-        "UPDATE months SET state = 'locked', locked_at = now(), locked_by = :user WHERE month = :month",
-    ):
-        conn.execute(text(change), values)
+def _close_by_sql(conn: Connection, closed: list[date], user: User) -> None:
+    """Rate months at once and close them without drafting documents."""
+    conn.execute(text("INSERT INTO rated_months SELECT unnest(CAST(:months AS date[]))"), {"months": closed})
+    billing.keep(conn, customers=None)
+    for month in closed:
+        values = {"month": month, "following": next_month(month), "user": user.id}
+        for change in (
+            "UPDATE months SET state = 'approved', approved_at = now(), approved_by = :user WHERE month = :month",
+            "INSERT INTO months (month) VALUES (:following)",
+            "UPDATE months SET state = 'locked', locked_at = now(), locked_by = :user WHERE month = :month",
+        ):
+            conn.execute(text(change), values)
     conn.execute(text("ANALYZE charges, statements"))
 
 
