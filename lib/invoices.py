@@ -353,6 +353,16 @@ def blocked_in(conn: Connection, month: date, *, today: date, limit: int = 50) -
     return _blocked(conn, condition, values, decided=vat.DECISION, limit=limit)
 
 
+def reverse_charge_drafts(conn: Connection, month: date) -> int:
+    """How many drafts of a closed month will be issued under reverse charge."""
+    waiting: int = conn.execute(
+        text(f"""SELECT count(*) FROM invoices i JOIN customers c ON c.id = i.customer_id
+                  WHERE i.month = :month AND i.state = 'draft' AND {vat.DECISION} = 'AE'"""),
+        {"month": month},
+    ).scalar_one()
+    return waiting
+
+
 def seller_lacks(conn: Connection) -> list[str]:
     """What our own side of a document lacks under § 14 (4) UStG, in words."""
     row = conn.execute(text("SELECT * FROM company")).one()

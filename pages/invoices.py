@@ -137,13 +137,28 @@ def draw_list(today: date, currency: str) -> None:
     filters, order = draw_filters(known)
     with session.reading() as conn:
         totals = invoices.totals(conn, filters, today=today)
-        pages = max(1, -(-min(totals.count, MOST_COUNTED) // PAGE))
-        number = min(max(1, st.session_state.get("invoice_page") or 1), pages)
-        found = invoices.page(conn, filters, today=today, order=order, limit=PAGE, offset=(number - 1) * PAGE)
-    if not found:
+    if not totals.count:
         draw_nothing(filters, known)
         return
     actions = st.container(horizontal=True, vertical_alignment="center")
+    listed = st.container()
+    # The pages are drawn first and stand last: on the first run only the widget knows the address's page.
+    with st.container(horizontal=True, vertical_alignment="center"):
+        caption = st.empty()
+        st.space("stretch")
+        pages = -(-min(totals.count, MOST_COUNTED) // PAGE)
+        number = st.pagination(pages, key="invoice_page", max_visible_pages=5, bind="query-params")
+    with session.reading() as conn:
+        found = invoices.page(conn, filters, today=today, order=order, limit=PAGE, offset=(number - 1) * PAGE)
+    caption.caption(shown(totals, number, len(found), currency))
+    with listed:
+        chosen = draw_table(found, today, currency)
+    with actions:
+        draw_actions(chosen, today, currency)
+
+
+def draw_table(found: list[Invoice], today: date, currency: str) -> list[Invoice]:
+    """A page of documents; returns those that are ticked."""
     ids = [one.id for one in found]
     # Another page of documents is another table: what was ticked in the last one is not ticked in this.
     table = f"documents_{hash(tuple(ids))}"
@@ -156,12 +171,7 @@ def draw_list(today: date, currency: str) -> None:
         selection_mode=["multi-row", "single-cell"] if may_write else "single-cell",
     )
     chosen_table, chosen = st.session_state.get(_CHOSEN, ("", []))
-    with actions:
-        draw_actions([one for one in found if chosen_table == table and one.id in chosen], today, currency)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(shown(totals, number, len(found), currency))
-        st.space("stretch")
-        st.pagination(pages, key="invoice_page", max_visible_pages=5, bind="query-params")
+    return [one for one in found if chosen_table == table and one.id in chosen]
 
 
 def shown(totals: invoices.Totals, number: int, on_page: int, currency: str) -> str:

@@ -82,7 +82,7 @@ def draw_open(month: Month, first_open: date, today: date, currency: str) -> Non
             "there is no amount, and the month can't be approved.",
             icon=":material/error:",
         )
-    close_preview.draw_deadline(preview, today)
+    close_preview.draw_deadline(month.month, preview.reverse_charge, today)
     close_preview.draw_totals(preview, currency)
     close_preview.draw_exceptions(preview, today, currency)
     if may_close:
@@ -116,11 +116,13 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
         st.metric("Drafts", f"{month.drafts:,}", border=True, height="stretch")
         st.metric("Issued", f"{month.issued:,}", border=True, height="stretch")
         st.metric("Unbilled statements", f"{month.unbilled:,}", border=True, height="stretch")
+    blocked: list[invoices.Blocked] = []
     if month.drafts:
         with session.reading() as conn:
-            close_preview.draw_deadline(months.preview(conn, month.month, today=today), today)
+            waiting = invoices.reverse_charge_drafts(conn, month.month)
             blocked = invoices.blocked_in(conn, month.month, today=today)
             lacking = invoices.seller_lacks(conn)
+        close_preview.draw_deadline(month.month, waiting, today)
         if lacking:
             st.error(
                 f"No document can be issued: {', '.join(lacking)} of our company is missing. See Settings.",
@@ -130,7 +132,7 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
             draw_blocked(blocked)
     with st.container(horizontal=True, vertical_alignment="center"):
         if may_close:
-            draw_next(month, first_open, today, currency)
+            draw_next(month, first_open, today, issuable=len(blocked) < month.drafts)
         st.page_link(
             "invoices.py", label=f"Documents of {ui.month(month.month)}", icon=":material/receipt_long:",
             query_params={"invoice_month": ui.month(month.month)},
@@ -162,11 +164,15 @@ def draw_blocked(blocked: list[invoices.Blocked]) -> None:
         st.caption("They can't be issued until it is there. A click on a line opens the draft.")
 
 
-def draw_next(month: Month, first_open: date, today: date, currency: str) -> None:
-    """The buttons of the steps that a closed month can take."""
+def draw_next(month: Month, first_open: date, today: date, *, issuable: bool) -> None:
+    """The buttons of the steps that a closed month can take; `issuable` unless every draft lacks something."""
     name = ui.month(month.month)
     if month.drafts and st.button(
-        f"Issue all ({month.drafts:,})", key="month_issue", type="primary", icon=":material/send:"
+        f"Issue all ({month.drafts:,})",
+        key="month_issue",
+        type="primary",
+        icon=":material/send:",
+        disabled=not issuable,
     ):
         work.ask(
             f"Issue the documents of {name}?",
@@ -287,7 +293,7 @@ else:
     current = chosen_month(found_months, open_month)
     draw_head(current)
     work.run()
-    documents.show_report()
+    documents.show_report(with_blocked=False)
     if current.state == "open":
         draw_open(current, open_month, day, company.currency)
     else:

@@ -16,15 +16,14 @@ BLOCKS = ": blocks the close until it has a price"
 _COLOURS = {"no_price": "red", "no_address": "orange", "no_vat_decision": "orange", "change": "blue"}
 
 
-def draw_deadline(preview: Preview, today: date) -> None:
-    """Reverse-charge documents have a day until which they must be issued."""
-    if preview.reverse_charge:
-        deadline = invoices.reverse_charge_deadline(preview.month)
-        many = "1 document" if preview.reverse_charge == 1 else f"{preview.reverse_charge:,} documents"
+def draw_deadline(month: date, waiting: int, today: date) -> None:
+    """Reverse-charge documents that are `waiting` have a day until which they must be issued."""
+    if waiting:
+        deadline = invoices.reverse_charge_deadline(month)
+        many = "1 document of this month is" if waiting == 1 else f"{waiting:,} documents of this month are"
         late = " **That day has passed.**" if today > deadline else ""
         st.warning(
-            f"{many} of this month {'is' if preview.reverse_charge == 1 else 'are'} under reverse charge and must be "
-            f"issued by **{ui.day(deadline)}** (§ 14a (1) UStG).{late}",
+            f"{many} under reverse charge and must be issued by **{ui.day(deadline)}** (§ 14a (1) UStG).{late}",
             icon=":material/schedule:",
         )
 

@@ -69,8 +69,11 @@ def columns(currency: str) -> dict[str, Any]:
     }
 
 
-def show_report() -> None:
-    """What the last issue did, until it is closed: the numbers given, and what the blocked drafts lack."""
+def show_report(*, with_blocked: bool = True) -> None:
+    """What the last issue did, until it is closed: the numbers given, and what the blocked drafts lack.
+
+    Without `with_blocked` where the page lists those itself.
+    """
     issued: Issued | None = work.report(ISSUE)
     if issued is None:
         return
@@ -79,7 +82,7 @@ def show_report() -> None:
             st.markdown(f"**{said(issued)}**")
             st.space("stretch")
             st.button("Close", key="report_close", icon=":material/close:", type="tertiary", on_click=work.forget)
-        if issued.blocked:
+        if issued.blocked and with_blocked:
             blocked_table([(one.customer, one.missing) for one in issued.blocked], key="report_blocked")
 
 
