@@ -1,13 +1,12 @@
 """A browser tab reduced to its WebSocket: asks a running server to rerun a page and times the answer.
 
-It speaks the protocol that Streamlit's own front end speaks: a ClientState with the values of all
-widgets goes out, deltas come back until `script_finished`.
+It speaks the protocol that Streamlit's own front end speaks: a ClientState with the values of widgets
+goes out, deltas come back until `script_finished`.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from google.protobuf.message import Message
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -21,30 +20,22 @@ FIELDS = {str: "string_value", int: "int_value", bool: "bool_value"}
 
 
 class Tab:
-    """An open page. `rerun` sets widgets by their key and returns the seconds until the run finished."""
+    """An open page, whose widgets are set by their keys."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, path: str) -> None:
         self._connection = connection
-        self._ids: dict[str, str] = {}
-        self._values: dict[str, Any] = {}
+        self._path = path
         self._script = ""
-        self._page = ""
+        self._ids: dict[str, str] = {}
+        self.received = 0
 
-    def open(self, page: str) -> float:
-        """Load a page by its path, as a navigation does."""
-        self._page, self._values, self._script = page, {}, ""
-        return self._run()
-
-    def rerun(self, **values: Any) -> float:
-        """Set these widgets (the others keep their values) and run the page again."""
-        self._values |= values
-        return self._run()
-
-    def _run(self) -> float:
+    def run(self, **values: str | int | list[str]) -> float:
+        """Run the page with these widget values; the seconds until it finished. `received` is in bytes."""
         message = BackMsg()
         state = message.rerun_script
-        state.page_script_hash, state.page_name = self._script, "" if self._script else self._page
-        for key, value in self._values.items():
+        state.page_script_hash = self._script
+        state.page_name = "" if self._script else self._path
+        for key, value in values.items():
             widget = state.widget_states.widgets.add()
             widget.id = self._ids[key]
             if isinstance(value, list):
@@ -57,32 +48,38 @@ class Tab:
         return time.perf_counter() - started
 
     def _read(self) -> None:
+        self.received = 0
         while True:
+            content = bytes(self._connection.recv(timeout=120))
+            self.received += len(content)
             answer = ForwardMsg()
-            answer.ParseFromString(bytes(self._connection.recv(timeout=120)))
+            answer.ParseFromString(content)
             kind = answer.WhichOneof("type")
-            if kind == "new_session":
-                self._script = answer.new_session.page_script_hash
+            if kind == "navigation":
+                self._script = answer.navigation.page_script_hash
             elif kind == "delta":
-                for widget_id in _widget_ids(answer.delta):
-                    self._ids[widget_id.rsplit("-", 1)[-1]] = widget_id
+                self._ids |= {widget_id.split("-", 2)[-1]: widget_id for widget_id in _widget_ids(answer.delta)}
             elif kind == "script_finished":
-                if answer.script_finished != ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY:
-                    if answer.script_finished == ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN:
-                        continue
-                    raise RuntimeError(f"The page {self._page} ended with status {answer.script_finished}.")
-                return
+                status = ForwardMsg.ScriptFinishedStatus.Name(answer.script_finished)
+                if status == "FINISHED_SUCCESSFULLY":
+                    return
+                if status != "FINISHED_EARLY_FOR_RERUN":
+                    raise RuntimeError(f"/{self._path} ended with {status}.")
 
 
 @contextmanager
-def tab(port: int, *, token: str) -> Iterator[Tab]:
-    """A tab of a signed-in browser on the server at `port`."""
+def tab(port: int, path: str, *, token: str) -> Iterator[Tab]:
+    """A tab of a signed-in browser at `path` of the server at `port`."""
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
     headers = {"Cookie": f"{SESSION_COOKIE}={token}"}
     with connect(
-        address, origin=f"http://127.0.0.1:{port}", additional_headers=headers, max_size=None, subprotocols=["streamlit"]
+        address,
+        origin=f"http://127.0.0.1:{port}",
+        additional_headers=headers,
+        max_size=None,
+        subprotocols=["streamlit"],
     ) as connection:
-        yield Tab(connection)
+        yield Tab(connection, path)
 
 
 def _widget_ids(message: Message) -> Iterator[str]:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from statistics import median
 
 import psycopg
@@ -19,7 +20,7 @@ from lib.auth import Role, User
 from lib.clock import month_of, next_month
 
 MONTH = next_month(month_of(TODAY), by=-1)
-WRITTEN = ("charges", "statements", "invoices", "invoice_lines", "invoice_taxes", "audit_log")
+WRITTEN = ("charges", "statements", "invoices", "invoice_lines", "audit_log")
 
 
 def figures(bench: Bench) -> list[tuple[str, float, float]]:
@@ -36,9 +37,9 @@ def figures(bench: Bench) -> list[tuple[str, float, float]]:
                 ours.append(took)
                 memory.append(grown)
             with copied(bench, source, "bench_close_run") as fresh:
-                same.append(seconds(lambda url=fresh: _insert_by_hand(url)))
+                same.append(seconds(partial(_insert_by_hand, fresh)))
             with copied(bench, source, "bench_close_run") as fresh:
-                bare.append(seconds(lambda url=fresh: _insert_bare(url)))
+                bare.append(seconds(partial(_insert_bare, fresh)))
             log(f"close {run + 1}: ours {ours[-1]:.1f} s, by hand {same[-1]:.1f} s, bare {bare[-1]:.1f} s")
     return [
         ("close_100k", ratio(ours, same), 2.0),
@@ -56,11 +57,10 @@ def _forget_rating(url: str) -> None:
 
 
 def _close(url: str) -> None:
-    with in_use(url):
-        with db.transaction() as conn:
-            user = _finance(conn)
-            months.approve(conn, MONTH, today=TODAY, user=user)
-            invoices.issue_month(conn, MONTH, today=TODAY, user=user)
+    with in_use(url), db.transaction() as conn:
+        user = _finance(conn)
+        months.approve(conn, MONTH, today=TODAY, user=user)
+        invoices.issue_month(conn, MONTH, today=TODAY, user=user)
 
 
 def _finance(conn: db.Connection) -> User:
@@ -91,7 +91,6 @@ def _keep_written_rows(url: str) -> None:
         "statements": closed,
         "invoices": closed,
         "invoice_lines": of_month,
-        "invoice_taxes": of_month,
         "audit_log": "action IN ('issue', 'approve')",
     }
     with psycopg.connect(url, autocommit=True) as conn:
@@ -99,7 +98,7 @@ def _keep_written_rows(url: str) -> None:
             conn.execute(f"CREATE TABLE source_{table} AS SELECT * FROM {table} WHERE {condition}")
         conn.execute("CREATE TABLE source_counters AS SELECT * FROM number_counters")
         conn.execute("SET session_replication_role = replica")
-        for table in ("invoice_lines", "invoice_taxes", "audit_log", "statements", "charges", "invoices"):
+        for table in ("invoice_lines", "audit_log", "statements", "charges", "invoices"):
             conn.execute(f"DELETE FROM {table} WHERE {conditions[table]}")
         conn.execute("DELETE FROM month_totals WHERE month = %s", (MONTH,))
         conn.execute("DELETE FROM number_counters")
@@ -125,7 +124,8 @@ def _primary_key(conn: psycopg.Connection, table: str) -> str:
 
 def _columns(conn: psycopg.Connection, table: str) -> str:
     found = conn.execute(
-        "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0",
+        """SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+            WHERE attrelid = %s::regclass AND attnum > 0""",
         (table,),
     ).fetchone()
     assert found is not None
@@ -145,10 +145,10 @@ def _insert_by_hand(url: str) -> None:
         conn.execute("UPDATE months SET state = 'approved'")
         conn.execute("INSERT INTO months (month) VALUES (%s)", (next_month(MONTH),))
         conn.execute(
-            f"INSERT INTO invoices ({drafts}) OVERRIDING SYSTEM VALUE SELECT {as_draft} FROM source_invoices ORDER BY id"
+            f"""INSERT INTO invoices ({drafts}) OVERRIDING SYSTEM VALUE
+                SELECT {as_draft} FROM source_invoices ORDER BY id"""
         )
-        for table in ("invoice_lines", "invoice_taxes"):
-            conn.execute(f"INSERT INTO {table} SELECT * FROM source_{table}")
+        conn.execute("INSERT INTO invoice_lines SELECT * FROM source_invoice_lines")
         conn.execute(
             """UPDATE statements s SET invoice_id = f.invoice_id FROM source_statements f
                 WHERE f.month = s.month AND f.customer_id = s.customer_id"""

@@ -1,6 +1,7 @@
 """The database server of the benchmarks, and the databases on it."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -39,8 +40,6 @@ def bench_server() -> Iterator[str]:
 
 def log(message: str) -> None:
     """Progress goes to stderr: stdout holds the figures alone."""
-    import sys
-
     print(message, file=sys.stderr, flush=True)
 
 
@@ -57,9 +56,7 @@ def filled(bench: Bench, name: str, *, customers: int, months: int, documents: i
         try:
             with db.transaction() as conn:
                 db.migrate(conn)
-                demo_fill.fill(
-                    conn, customers=customers, today=TODAY, months=months, documents=documents, progress=log
-                )
+                demo_fill.fill(conn, customers=customers, today=TODAY, months=months, documents=documents, progress=log)
             demo_fill.vacuum()
         except BaseException:
             db.engine().dispose()
