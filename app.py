@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib import import_module
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib import db, sessions
+from lib import db, documents, sessions
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
@@ -27,7 +27,7 @@ from pages.shared import downloads
 log = logging.getLogger("mandant")
 # Loaded before the first visitor, and before the garbage collector is told to leave them alone.
 # (Not streamlit_authenticator: its component registers itself only when a page imports it.)
-PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers", "lib.documents")
+PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers")
 SESSION_SECONDS = 12 * 60 * 60
 OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/")
 HEADERS = {
@@ -45,8 +45,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         log.warning("FORWARDED_ALLOW_IPS is not set: anybody on this machine can claim another address.")
     await run_in_threadpool(_require_schema)
     for name in PRELOADED:
-        with suppress(ModuleNotFoundError):
-            import_module(name)
+        import_module(name)
     # Streamlit collects all garbage after each run: 100 ms with everything imported, 6 ms when that is frozen.
     gc.collect()
     gc.freeze()
@@ -97,8 +96,6 @@ def end_session(request: Request) -> Response:
 
 def document(request: Request) -> Response:
     """An invoice as PDF, for a signed-in person who may read."""
-    from lib import documents
-
     with db.transaction() as conn:
         user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
         if user is None or user.must_change_password:

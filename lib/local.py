@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from lib import clock, db, demo, periods, postgres, staff
 
@@ -81,23 +82,31 @@ def _load_demo() -> None:
         demo.load(conn, today=clock.today(conn))
 
 
-def _serve(address: str, port: int, *, demo_sign_ins: bool) -> int:
+def start(address: str, port: int, *, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start the app's server. It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only."""
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
     command += ["--server.address", address, "--server.port", str(port)]
+    # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
+    environment = {"FORWARDED_ALLOW_IPS": "", **os.environ}
     # In a session of its own: a Ctrl-C in the terminal reaches us alone, and we end it in order.
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        if not _up(server, address, port):
-            raise RuntimeError("The app did not start; what it said is above.")
-        print(f"\nMandant runs on http://{address}:{port} (Ctrl-C ends it)", flush=True)
-        if demo_sign_ins:
-            _print_sign_ins()
-        return server.wait()
-    finally:
-        _stop(server)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+    )
 
 
-def _up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End it in order, or by force if that takes too long."""
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
+    """Wait until the app answers; False if it ended or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(f"http://{address}:{port}/healthz", timeout=5) as answer:
@@ -106,14 +115,17 @@ def _up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
     return False
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is None:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+def _serve(address: str, port: int, *, demo_sign_ins: bool) -> int:
+    server = start(address, port)
+    try:
+        if not up(server, address, port):
+            raise RuntimeError("The app did not start; what it said is above.")
+        print(f"\nMandant runs on http://{address}:{port} (Ctrl-C ends it)", flush=True)
+        if demo_sign_ins:
+            _print_sign_ins()
+        return server.wait()
+    finally:
+        stop(server)
 
 
 def _print_sign_ins() -> None:

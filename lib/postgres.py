@@ -98,8 +98,8 @@ def _start(folder: Path, settings: dict[str, str]) -> str:
     options |= {"max_connections": "200", **settings}
     arguments = " ".join(f"-c {name}='{value}'" for name, value in options.items())
     log = place / "log"
-    command = [binaries() / "pg_ctl", "start", "-D", place / "data", "-l", log, "-w", "-o", arguments]
-    done = _run([*command, "-t", str(PATIENCE_SECONDS)])
+    limit = str(PATIENCE_SECONDS)
+    done = _run([binaries() / "pg_ctl", "start", "-D", place / "data", "-l", log, "-w", "-t", limit, "-o", arguments])
     url = _running(folder) if done.returncode == 0 else None
     if url is None:
         end = log.read_text(errors="replace")[-2000:] if log.exists() else done.stdout
@@ -155,7 +155,7 @@ def _initialise(folder: Path, place: Path) -> None:
     fresh = place / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)  # left by a start that was killed
     # Rules of order that are the same on every machine, whatever its C library.
-    locale: list[str | Path] = ["-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    locale = ["-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     access = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={handover}"]
     done = _run([binaries() / "initdb", "-D", fresh, *locale, *access])
     handover.unlink()

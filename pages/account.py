@@ -24,7 +24,7 @@ if others:
         "Sign out there",
         key="sign_out_elsewhere",
         icon=":material/logout:",
-        on_click=session.attempt,
+        on_click=session.click,
         args=(sessions.sign_out_elsewhere,),
         kwargs={"keep": session.token(), "success": "You are signed out everywhere else."},
     )

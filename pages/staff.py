@@ -80,7 +80,7 @@ def disable(person: staff.Account) -> None:
         "Disable",
         key="disable_confirmed",
         type="primary",
-        on_click=session.attempt,
+        on_click=session.click,
         args=(staff.disable, person.id),
         kwargs={"version": person.version, "success": f"{person.name} is disabled."},
     )
@@ -122,7 +122,7 @@ def draw_person(person: staff.Account) -> None:
                 "Enable",
                 key=f"enable_{person.id}",
                 icon=":material/check:",
-                on_click=session.attempt,
+                on_click=session.click,
                 args=(staff.enable, person.id),
                 kwargs={"version": person.version, "success": f"{person.name} can sign in again."},
             )

@@ -54,10 +54,10 @@ def test_a_pages_first_statement_asks_for_the_user(path: Path) -> None:
 
 
 def is_constant(node: ast.stmt) -> bool:
-    """NAME = a literal or a compiled pattern: it reads nothing."""
+    """NAME = a literal, a compiled pattern, the first of another constant: it reads nothing."""
     if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = all(name.id.isupper() for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
         calls = {ast.unparse(part.func) for part in ast.walk(node.value) if isinstance(part, ast.Call)}
-        return names and calls <= {"re.compile"}
+        return names and calls <= {"re.compile", "next", "iter"}
     return False

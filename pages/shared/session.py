@@ -79,7 +79,7 @@ def today() -> date:
 
 
 def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **kwargs: Any) -> bool:
-    """Do one write, for a button's `on_click`: all of it, or nothing and a sentence that says why.
+    """Do one write, in a button's `on_click`: all of it, or nothing and a sentence that says why.
 
     Calls `action(conn, *args, user=…, **kwargs)` in one transaction. The outcome is shown by
     `show_outcome` after the rerun, an Invalid's sentence also by `field_error` at its field. True if it was saved;
@@ -111,6 +111,11 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
     st.session_state[_RESULT] = returned
     st.session_state[_OUTCOME] = Outcome("success", success)
     return True
+
+
+def click(action: Callable[..., Any], *args: Any, success: str = "Saved.", **kwargs: Any) -> None:
+    """`attempt` as a button's `on_click` itself, for which Streamlit wants a function that returns nothing."""
+    attempt(action, *args, success=success, **kwargs)
 
 
 def result() -> Any:
