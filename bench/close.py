@@ -25,7 +25,7 @@ WRITTEN = ("charges", "statements", "invoices", "invoice_lines", "audit_log")
 
 def figures(bench: Bench) -> list[tuple[str, float, float]]:
     """The three figures, runs alternating."""
-    base = filled(bench, "close", customers=bench.customers, months=2, documents=0)
+    base = filled(bench, "close", customers=bench.customers, months=3, documents=0)
     _forget_rating(base)
     with copied(bench, base, "bench_close_source") as source:
         _close(source)

@@ -333,15 +333,19 @@ def quotes(
 # ---------------------------------------------------------------------------------- keeping charges ready
 
 
-def keep(conn: Connection, *, customers: Sequence[int] | None) -> None:
-    """Re-rate these customers (None: all) in every month that is rated and not closed.
+def keep(conn: Connection, *, customers: Sequence[int] | None, first_month: date | None = None) -> None:
+    """Re-rate these customers (None: all) in every month that is rated and not closed, from `first_month` on.
 
     Called by each write that can change charges, in its transaction.
     """
     if customers is not None and not customers:
         return
     months = list(
-        conn.scalars(text("SELECT month FROM rated_months WHERE month >= (SELECT open_month()) ORDER BY month"))
+        conn.scalars(
+            text("""SELECT month FROM rated_months
+                     WHERE month >= greatest(open_month(), CAST(:first AS date)) ORDER BY month"""),
+            {"first": first_month},
+        )
     )
     if months:
         _store(conn, months, customers)
@@ -389,10 +393,10 @@ def rate_all(conn: Connection, months: Sequence[date]) -> None:
     stretches = statement(select="SELECT * FROM stretch")
     conn.execute(text(f"CREATE TEMP TABLE rated_stretch ON COMMIT DROP AS {stretches}"), {"months": list(months)})
     # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
-    conn.execute(text("ANALYZE rated_stretch"))
+    conn.execute(text("ANALYZE rated_stretch (month, customer_id, product_id)"))
     chain = ",".join(("stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)", _PARTS, _LINES))
     conn.execute(text(f"CREATE TEMP TABLE rated_line ON COMMIT DROP AS WITH {chain} SELECT * FROM line"))
-    conn.execute(text("ANALYZE rated_line"))
+    conn.execute(text("ANALYZE rated_line (month, customer_id, product_id)"))
 
 
 def _store(conn: Connection, months: Sequence[date], customers: Sequence[int] | None) -> None:
