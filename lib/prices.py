@@ -156,7 +156,7 @@ def withdraw(conn: Connection, price_id: int, *, user: User) -> None:
     if row.valid_from < first_open:
         raise Conflict("A closed month was billed at this price, so it stays. Add a new version instead.")
     conn.execute(update(prices).where(prices.c.id == price_id).values(withdrawn_at=func.now()))
-    billing.keep(conn, customers=_touched(row.customer_id))
+    billing.keep(conn, customers=_touched(row.customer_id), first_month=row.valid_from)
     audit.record(
         conn,
         "withdraw",
@@ -228,15 +228,15 @@ def purchase_versions(conn: Connection, product_id: int, *, user: User) -> list[
 def effects(conn: Connection, product_id: int, *, tiers: Sequence[Tier], valid_from: date) -> list[Effect]:
     """Every billed customer of the product in the month `valid_from`: old and new amount (row B5).
 
-    Both amounts come from the rating statement. Customers with an individual price are listed as
-    not touched. Sorted by the size of the difference.
+    Both amounts come from the rating statement, which sees this product's bookings alone. Customers
+    with an individual price are listed as not touched. Sorted by the size of the difference.
     """
     require_tiers(tiers)
-    columns = "customer_id, price_id, end_quantity, amount"
-    select = f"SELECT {columns} FROM charge WHERE product_id = :proposed_product"
+    select = "SELECT customer_id, price_id, end_quantity, amount FROM charge WHERE product_id = :proposed_product"
     values = billing.proposal(product_id, tiers, valid_from=valid_from) | {"months": [valid_from]}
-    old = billing.statement(select=select)
-    new = billing.statement(select=select, what_if=billing.PROPOSED_PRICE)
+    only = "booked_spans AS (SELECT * FROM booked_spans WHERE product_id = :proposed_product)"
+    old = billing.statement(select=select, what_if=only)
+    new = billing.statement(select=select, what_if=f"{only},{billing.PROPOSED_PRICE}")
     found = conn.execute(
         text(f"""
             SELECT c.id AS customer_id, c.number, c.name, new.end_quantity AS quantity,
@@ -304,7 +304,7 @@ def _add(
         ).scalar_one()
         if tiers:
             conn.execute(insert(price_tiers), [vars(tier) | {"price_id": price_id} for tier in tiers])
-    billing.keep(conn, customers=_touched(customer_id))
+    billing.keep(conn, customers=_touched(customer_id), first_month=valid_from)
     changes = {product.name_en: (None, described(tiers) if tiers else "list price"), "valid_from": (None, valid_from)}
     audit.record(conn, "set", "price", price_id, user_id=user.id, customer_id=customer_id, changes=changes)
     return price_id

@@ -191,6 +191,9 @@ def draw() -> None:
     if not total:
         ui.empty("No entry matches these filters.", icon=":material/search_off:")
         return
+    if not entries:  # The page is beyond the last one: something else was filtered meanwhile.
+        _to_first_page()
+        st.rerun()
     draw_table(entries, zone, people, key=f"audit_{page}_{abs(hash(tuple(filters.values())))}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(

@@ -190,7 +190,7 @@ def pick_customer() -> customer_lists.Found | None:
 def _all_individual(found: list[prices.Version], currency: str) -> None:
     pages = -(-len(found) // PAGE)
     slot = st.container()
-    page = st.pagination(pages, key="individual_page") if pages > 1 else 1
+    page = st.pagination(pages, key=f"individual_page_{pages}") if pages > 1 else 1
     rows = [
         {
             "customer": version.customer,

@@ -91,6 +91,8 @@ def draw_calculator(
             return []
         tiers = edited if source == "Edited" else None
         month = saved.valid_from if saved is not None and saved.valid_from > today else clock.month_of(today)
+        if tiers is None:
+            st.caption(f"At the list price of {ui.month(month)}.")
         points = curve_points(int(asked or 0), edited or (saved.tiers if saved else []))
         with session.reading() as conn:
             found = billing.quotes(conn, product.id, quantities=[int(asked or 0), *points], month=month, tiers=tiers)

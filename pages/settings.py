@@ -50,6 +50,8 @@ def _texts(company: Company, names: Sequence[str]) -> Mapping[str, Any]:
 
 def _save_logo(version: int, *, remove: bool = False) -> None:
     upload = st.session_state.get("logo_upload")
+    if upload is None and not remove:
+        return
     content = None if remove or upload is None else upload.getvalue()
     words = "The logo is removed." if remove else "The logo is saved."
     forms.save(LOGO, settings.edit_company, version=version, changes={"logo": content}, success=words)
@@ -83,8 +85,15 @@ def _save_series(kind: str, today: date) -> None:
 
 
 def _set_first_month() -> None:
-    month = date(int(st.session_state[f"{MONTH}_year"]), st.session_state[f"{MONTH}_month"], 1)
-    forms.save(MONTH, settings.set_first_month, month, success=f"Billing starts with {ui.month(month)}.")
+    year = st.session_state[f"{MONTH}_year"]
+    month = date(int(year), st.session_state[f"{MONTH}_month"], 1) if year else None
+
+    def action(conn: Connection, **given: Any) -> None:
+        if month is None:
+            raise Invalid("Enter the year.", field="first_month")
+        settings.set_first_month(conn, month, **given)
+
+    forms.save(MONTH, action, success=f"Billing starts with {ui.month(month)}.")
 
 
 # ---------------------------------------------------------------------------------- the tabs

@@ -340,3 +340,27 @@ def test_a_bad_purchase_price_is_refused_at_its_field(conn: Connection, shop: Sh
             conn, shop.product_id, valid_from=JULY, unit_price=Decimal(price), user=shop.people[Role.ADMIN]
         )
     assert refusal.value.field == "unit_price"
+
+
+def test_the_preview_leaves_other_products_and_adjustments_out(conn: Connection, shop: Shop) -> None:
+    customer_id, admin = shop.customer(300), shop.people[Role.ADMIN]
+    other = products.add(
+        conn, kind="option", code="backup", details={"name_de": "Sicherung", "name_en": "Backup"}, user=admin
+    )
+    prices.set_list_price(conn, other, valid_from=JUNE, tiers=flat("50"), user=admin)
+    bookings.book(conn, customer_id, other, effective_on=JUNE, quantity=1, today=JUNE, user=admin)
+    (effect,) = prices.effects(conn, shop.product_id, tiers=flat("1"), valid_from=JULY)
+    assert (effect.before, effect.after) == (Decimal("460.00"), Decimal("300.00"))
+
+
+def test_a_price_of_a_later_month_leaves_the_earlier_charges_as_they_are(conn: Connection, shop: Shop) -> None:
+    shop.customer(300)
+    billing.ensure_rated(conn, JUNE)
+    billing.ensure_rated(conn, JULY)
+    price_id = prices.set_list_price(
+        conn, shop.product_id, valid_from=JULY, tiers=flat("1"), user=shop.people[Role.SALES]
+    )
+    kept = tables.charges.select().with_only_columns(tables.charges.c.amount).order_by(tables.charges.c.month)
+    assert list(conn.scalars(kept)) == [Decimal("460.00"), Decimal("300.00")]
+    prices.withdraw(conn, price_id, user=shop.people[Role.SALES])
+    assert list(conn.scalars(kept)) == [Decimal("460.00"), Decimal("460.00")]

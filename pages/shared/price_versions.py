@@ -110,12 +110,16 @@ def new_individual(
 
 @st.dialog("Review the new price", width="large")
 def review(
-    product: Product, tiers: list[Tier], valid_from: date, currency: str, editor: str, request_key: UUID
+    product: Product,
+    tiers: list[Tier],
+    valid_from: date,
+    effects: list[Effect],
+    currency: str,
+    editor: str,
+    request_key: UUID,
 ) -> None:
     """Whose month changes, old and new, and the button that saves the list price (row B5)."""
     session.close_or_explain()
-    with session.reading() as conn:
-        effects = prices.effects(conn, product.id, tiers=tiers, valid_from=valid_from)
     st.markdown(
         f"**{session.escaped(product.name_en)}** from **{ui.month(valid_from)}**: {price_text(tiers)}".replace(
             "  \n", ", "
@@ -149,7 +153,10 @@ def review_button(
             "Discard changes", key=f"{editor}_discard", type="tertiary", on_click=tier_editor.reset, args=(editor,)
         )
     if asked and entered.tiers is not None:
-        review(product, entered.tiers, valid_from, currency, editor, uuid4())
+        # Rated once: paging through the list asks nothing again.
+        with st.spinner("Rating the customers of this product …"), session.reading() as conn:
+            effects = prices.effects(conn, product.id, tiers=entered.tiers, valid_from=valid_from)
+        review(product, entered.tiers, valid_from, effects, currency, editor, uuid4())
 
 
 def _save(product: Product, tiers: list[Tier], valid_from: date, editor: str, request_key: UUID) -> None:
@@ -182,7 +189,7 @@ def _effects_table(effects: Sequence[Effect], currency: str) -> None:
         return
     pages = max(1, -(-len(effects) // PAGE))
     slot = st.container()
-    page = st.pagination(pages, key="review_page") if pages > 1 else 1
+    page = st.pagination(pages, key=f"review_page_{pages}") if pages > 1 else 1
     rows = [
         {
             "customer": f"{effect.number} {effect.name}",
