@@ -82,9 +82,14 @@ def open_new(today: date) -> None:
         )
         with session.reading() as conn:
             found = {one.id: one for one in customer_lists.find(conn, search or "", limit=20)}
+        if len(found) == 1:
+            st.session_state.new_customer = next(iter(found))
+        elif st.session_state.get("new_customer") not in found:
+            st.session_state.new_customer = None
         customer_id = st.selectbox(
             "Customer",
             list(found),
+            index=None,
             format_func=lambda one: f"{found[one].number} {found[one].name}" if one in found else str(one),
             key="new_customer",
             placeholder="Choose a customer" if found else "No customer matches",

@@ -54,7 +54,7 @@ def draw_head(month: Month) -> None:
             if index < done:
                 st.badge(f"{index + 1} {step}: done", icon=":material/check:", color="green")
             elif index == done:
-                st.badge(f"{index + 1} {step}: now", icon=":material/arrow_forward:", color="primary")
+                st.badge(f"{index + 1} {step}: now", icon=":material/arrow_forward:", color="blue")
             else:
                 st.badge(f"{index + 1} {step}", color="gray")
 
