@@ -254,6 +254,12 @@ def draw_nothing(filters: Filters, phase: str, listing: Listing, *, first_open: 
         ui.empty(f"No {phase} customer yet. {article} Add one by “New customer”.")
 
 
+def page_number() -> int:
+    """The page that is wanted; before the pages are drawn for the first time, the one in the URL."""
+    named = str(st.session_state.get("customer_page") or st.query_params.get("customer_page", "1"))
+    return int(named) if named.isascii() and named.isdigit() and 0 < int(named) <= MOST_COUNTED else 1
+
+
 def read(filters: Filters, today: date, number: int) -> Listing:
     """The page of the list and the counts of both tabs."""
     order, descending = ORDERS[st.session_state.customer_order]
@@ -295,7 +301,7 @@ def draw() -> None:
     tabs = st.container()
     filters = draw_filters()
     narrowed = Filters(phase, filters.search, filters.payment_methods, filters.service_modes, filters.statuses)
-    number = max(1, st.session_state.get("customer_page") or 1)
+    number = page_number()
     listing = read(narrowed, today, number)
     if not listing.rows and number > 1:
         _first_page()

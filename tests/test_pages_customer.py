@@ -1,0 +1,321 @@
+"""A customer's page: what each tab shows, for whom, and the reasons why one is empty."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lib import adjustments, bookings, customers, db, months
+from lib.auth import Role
+from tests import ledgers, people
+from tests.ledgers import JUNE
+
+OpenPage = Callable[..., AppTest]
+TODAY = date(2026, 6, 20)
+MAY = date(2026, 5, 1)
+TABS = [
+    "Overview",
+    "Data",
+    "History",
+    "Forecast",
+    "Statements",
+    "Cost history",
+    "Adjustments",
+    "Invoices",
+    "Change log",
+]
+
+
+@pytest.fixture(autouse=True)
+def _today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANDANT_TODAY", str(TODAY))
+
+
+@pytest.fixture
+def billed(database: str) -> str:
+    """A customer since May, with users, IPs that grew in June, and a decrease to come. May is closed."""
+    with db.transaction() as conn:
+        hired = people.open_company(conn, first_month=MAY)
+        users = ledgers.product(conn, hired, "users", price="5", month=MAY)
+        ips = ledgers.product(conn, hired, "ips", price=ledgers.RANGES, month=MAY)
+        customer_id = ledgers.customer(conn, hired, "Ada & Söhne GmbH", since=MAY)
+        ledgers.book(conn, hired, customer_id, users, 10, MAY)
+        for quantity, day, now in (
+            (200, MAY, MAY),
+            (300, date(2026, 6, 16), date(2026, 6, 16)),
+            (100, date(2026, 7, 1), TODAY),
+        ):
+            bookings.book(
+                conn, customer_id, ips, effective_on=day, quantity=quantity, internal=quantity, external=0, today=now,
+                user=hired[Role.SALES],
+            )  # fmt: skip
+        months.approve(conn, MAY, today=date(2026, 6, 2), user=hired[Role.FINANCE])
+    return str(customer_id)
+
+
+@pytest.fixture
+def test_customer(database: str) -> str:
+    """A test customer with users booked."""
+    with db.transaction() as conn:
+        hired = people.open_company(conn)
+        users = ledgers.product(conn, hired, "users", price="5")
+        customer_id = ledgers.customer(conn, hired, "Testfall KG", billed=False, ends_on=date(2026, 7, 31))
+        ledgers.book(conn, hired, customer_id, users, 10, JUNE)
+    return str(customer_id)
+
+
+def open_tab(open_page: OpenPage, customer_id: str, tab: str, role: Role = Role.ADMIN) -> AppTest:
+    app = open_page("customer.py", role, id=customer_id, tab=tab)
+    assert not app.exception
+    return app
+
+
+def table(app: AppTest, number: int = 0) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = app.dataframe[number].value.to_dict("records")
+    return found
+
+
+def keys(app: AppTest) -> set[str]:
+    return {button.key for button in app.button}
+
+
+def change(action: Callable[..., Any], *args: Any, role: Role = Role.SALES, **kwargs: Any) -> None:
+    with db.transaction() as conn:
+        action(conn, *args, user=people.hire(conn)[role], **kwargs)
+
+
+# ---------------------------------------------------------------------------------- the head
+
+
+@pytest.mark.row("N5", "S1")
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_for_every_role(open_page: OpenPage, billed: str, role: Role, tab: str) -> None:
+    app = open_tab(open_page, billed, tab, role)
+    assert app.title[0].value == "Ada & Söhne GmbH"
+    labels = [one.label for one in app.tabs]
+    assert labels == (TABS if role in (Role.FINANCE, Role.ADMIN) else TABS[:-1])
+
+
+@pytest.mark.parametrize("id_", ["999999", "-1", "abc", "1; DROP TABLE customers", "9" * 30, "", "²"])
+def test_a_customer_that_does_not_exist(open_page: OpenPage, billed: str, id_: str) -> None:
+    app = open_page("customer.py", id=id_)
+    assert not app.exception
+    assert "does not exist" in app.info[0].value
+
+
+@pytest.mark.row("N6", "N9")
+def test_the_buttons_follow_state_and_role(open_page: OpenPage, billed: str) -> None:
+    assert {"change_end", "deactivate"} <= keys(open_tab(open_page, billed, "Overview", Role.SALES))
+    # Converted once and for all: a billed customer has no button for it.
+    assert not {"convert", "activate"} & keys(open_tab(open_page, billed, "Overview", Role.SALES))
+    viewer = keys(open_tab(open_page, billed, "Overview", Role.VIEWER))
+    assert not {"change_end", "deactivate", "contract_edit", "licence_edit", "change_users", "book"} & viewer
+    change(customers.deactivate, int(billed), reason="*unpaid*", today=TODAY)
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    assert "activate" in keys(app) and "deactivate" not in keys(app)
+    assert r"\*unpaid\*" in app.warning[0].value
+
+
+@pytest.mark.row("N6")
+def test_a_test_customer_can_be_converted(open_page: OpenPage, test_customer: str) -> None:
+    assert "convert" in keys(open_tab(open_page, test_customer, "Overview", Role.SALES))
+    assert "convert" not in keys(open_tab(open_page, test_customer, "Overview", Role.VIEWER))
+
+
+# ---------------------------------------------------------------------------------- tabs
+
+
+@pytest.mark.row("N4", "N5")
+def test_the_overview_shows_what_is_booked_and_what_is_pending(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    rows = {row["product"]: row for row in table(app)}
+    assert rows["Users"] | {"product": ""} == {
+        "product": "", "kind": "Licensed users", "quantity": "10", "since": "1 May 2026", "price": "5.00",
+    }  # fmt: skip
+    assert rows["Ips"]["quantity"] == "300"
+    assert rows["Ips"]["price"].startswith("1–50 at 2.00, 51–250 at 1.50")
+    assert any("1 Jul 2026" in one.value and "100" in one.value for one in app.markdown)
+    assert any(key.startswith("take_back_") for key in keys(app))
+    assert not any(key.startswith("take_back_") for key in keys(open_tab(open_page, billed, "Overview", Role.VIEWER)))
+
+
+@pytest.mark.row("N7")
+@pytest.mark.parametrize("tab", ["History", "Forecast", "Statements", "Cost history"])
+def test_a_test_customer_has_none_of_it_and_the_reason_is_said(
+    open_page: OpenPage, test_customer: str, tab: str
+) -> None:
+    app = open_tab(open_page, test_customer, tab)
+    assert "a test customer has no charges" in app.info[0].value
+    assert not app.dataframe and not app.metric
+
+
+@pytest.mark.row("N8")
+def test_the_user_history(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "History")
+    assert app.get("plotly_chart")
+    rows = table(app)
+    assert [(row["day"], row["product"], row["before"], row["after"], row["state"]) for row in rows][:2] == [
+        ("1 Jul 2026", "Ips", "300 (300 internal, 0 external)", "100 (100 internal, 0 external)", "Pending"),
+        ("16 Jun 2026", "Ips", "200 (200 internal, 0 external)", "300 (300 internal, 0 external)", "In effect"),
+    ]
+    assert {row["by"] for row in rows} == {"Samuel"}
+
+
+@pytest.mark.row("N8")
+def test_the_forecast_has_a_figure_for_each_product_and_the_lines_that_explain_it(
+    open_page: OpenPage, billed: str
+) -> None:
+    app = open_tab(open_page, billed, "Forecast")
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert figures == {"Total": "442.50", "Users": "50.00", "Ips": "392.50"}
+    lines = table(app)
+    assert [(line["product"], line["why"], line["amount"]) for line in lines] == [
+        ("Users", "Highest quantity of the month", "50.00"),
+        ("Ips", "1 Jun 2026 – 15 Jun 2026: 15 of 30 days, quantity 200", "162.50"),
+        ("Ips", "16 Jun 2026 – 30 Jun 2026: 15 of 30 days, quantity 300", "230.00"),
+        ("Total", "", "442.50"),
+    ]
+    exact = [Decimal(part["amount"].replace(",", "")) for part in table(app, 1)]
+    assert sum(exact) == Decimal("392.5")
+
+
+@pytest.mark.row("N8")
+def test_the_statements_say_what_is_final_and_on_which_invoice(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Statements")
+    rows = table(app)
+    assert [(row["month"], row["amount"], row["state"], row["invoice"]) for row in rows] == [
+        ("June 2026", "442.50", ["Forecast"], "–"),
+        ("May 2026", "375.00", ["Final"], "Draft"),
+    ]
+    app.selectbox(key="statement_month").select(MAY).run()
+    assert table(app, 1)[-1]["amount"] == "375.00"
+    assert app.get("page_link")[-1].label == "Draft invoice"
+
+
+@pytest.mark.row("N8")
+def test_the_cost_history_is_a_chart(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Cost history")
+    chart = str(app.get("plotly_chart")[0].proto)
+    assert "May 2026" in chart and "Jun 2026" in chart and "392.5" in chart
+
+
+def test_a_month_without_a_price_is_said_and_never_000(open_page: OpenPage, billed: str) -> None:
+    with db.transaction() as conn:
+        hired = people.hire(conn)
+        module = ledgers.product(conn, hired, "module")
+        ledgers.book(conn, hired, int(billed), module, 1, date(2026, 6, 10))
+    app = open_tab(open_page, billed, "Forecast")
+    assert "no price rules June 2026" in app.warning[0].value
+    assert {metric.label: metric.value for metric in app.metric}["Module"] == "no price"
+    assert table(open_tab(open_page, billed, "Statements"))[0]["amount"] == "no price"
+
+
+def test_adjustments_are_listed_and_added_by_finance(open_page: OpenPage, billed: str) -> None:
+    given = {"text": "Setup", "amount": Decimal("-12.5"), "month_meant": MAY, "reason": "promised"}
+    change(adjustments.add, int(billed), role=Role.FINANCE, **given)
+    app = open_tab(open_page, billed, "Adjustments", Role.FINANCE)
+    row = table(app)[0]
+    assert (row["month"], row["meant"], row["text"], row["amount"]) == ("June 2026", "May 2026", "Setup", "-12.50")
+    assert "adjustment_add" in keys(app)
+    assert "adjustment_add" not in keys(open_tab(open_page, billed, "Adjustments", Role.SALES))
+    lines = table(open_tab(open_page, billed, "Forecast"))
+    assert (lines[-2]["why"], lines[-1]["amount"]) == ("Setup, for May 2026", "430.00")
+
+
+@pytest.mark.row("S1")
+def test_the_invoices_of_the_customer(open_page: OpenPage, billed: str) -> None:
+    rows = table(open_tab(open_page, billed, "Invoices"))
+    assert [(row["number"], row["month"], row["net"]) for row in rows] == [("Draft", "May 2026", "375.00")]
+
+
+def test_the_change_log_says_who_did_what(open_page: OpenPage, billed: str) -> None:
+    change(customers.edit, int(billed), version=1, changes={"city": "Kiel"}, today=TODAY)
+    newest = table(open_tab(open_page, billed, "Change log"))[0]
+    assert (newest["person"], newest["action"], newest["changes"]) == ("Samuel", "Edit", "City: Berlin → Kiel")
+
+
+# ---------------------------------------------------------------------------------- the Data form
+
+
+def save(app: AppTest) -> AppTest:
+    found: AppTest = app.button(key="data_save").click().run()
+    assert not found.exception
+    return found
+
+
+@pytest.mark.row("S1")
+def test_data_are_edited(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    app.text_input(key="data_city").set_value("Kiel")
+    app.selectbox(key="data_language").select("en")
+    app.text_input(key="data_payment_days").set_value("30")
+    save(app)
+    with db.transaction() as conn:
+        saved = customers.customer(conn, int(billed))
+    assert (saved.city, saved.language, saved.payment_days, saved.version) == ("Kiel", "en", 30, 2)
+    # The form goes on from what was saved.
+    app.text_input(key="data_city").set_value("Bonn")
+    save(app)
+    with db.transaction() as conn:
+        assert customers.customer(conn, int(billed)).city == "Bonn"
+
+
+@pytest.mark.row("S1")
+def test_a_stale_form_is_refused_and_can_load_what_is_stored(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    change(customers.edit, int(billed), role=Role.FINANCE, version=1, changes={"city": "Bonn"}, today=TODAY)
+    app.text_input(key="data_city").set_value("Kiel")
+    save(app)
+    assert "Fiona changed this customer" in app.error[0].value
+    # What was typed is not lost before the person has seen why.
+    assert app.text_input(key="data_city").value == "Kiel"
+    app.button(key="data_reload").click().run()
+    assert app.text_input(key="data_city").value == "Bonn"
+    app.text_input(key="data_city").set_value("Kiel")
+    save(app)
+    with db.transaction() as conn:
+        assert customers.customer(conn, int(billed)).city == "Kiel"
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "sentence"),
+    [
+        ("name", "", "The name is required"),
+        ("contact_email", "ada", "not an e-mail address"),
+        ("vat_id", "DE1", "not a valid VAT ID"),
+        ("payment_days", "-5", "between 0 and 365"),
+        ("street", "x" * 10_000, "too long"),
+        ("phone", "1\x002", "can't be printed"),
+    ],
+)
+def test_a_refusal_stands_at_its_field(open_page: OpenPage, billed: str, field: str, typed: str, sentence: str) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    app.text_input(key=f"data_{field}").set_value(typed)
+    save(app)
+    assert any(sentence in one.value.replace("\\", "") and one.value.startswith(":red[") for one in app.markdown)
+    assert app.text_input(key=f"data_{field}").value == typed
+    with db.transaction() as conn:
+        assert customers.customer(conn, int(billed)).version == 1
+
+
+def test_a_viewer_reads_the_data_as_text(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Data", Role.VIEWER)
+    assert not app.text_input
+    assert app.table
+
+
+def test_markup_in_a_name_is_shown_as_it_is(open_page: OpenPage, billed: str) -> None:
+    change(customers.edit, int(billed), version=1, changes={"name": "*A* [x](http://evil.example)"}, today=TODAY)
+    app = open_tab(open_page, billed, "Overview")
+    assert app.title[0].value.startswith(r"\*A\* \[x\]")
+
+
+def test_two_people_at_once_do_not_share_what_they_typed(open_page: OpenPage, billed: str, database: str) -> None:
+    first = open_tab(open_page, billed, "Data", Role.SALES)
+    first.text_input(key="data_city").set_value("Kiel")
+    second = open_tab(open_page, billed, "Data", Role.SALES)
+    assert second.text_input(key="data_city").value == "Berlin"
