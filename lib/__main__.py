@@ -2,11 +2,14 @@
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from lib import db, local, staff
+from sqlalchemy.exc import OperationalError
+
+from lib import commands, db, local, staff
 from lib.errors import BillingError
 
 Command = Callable[[argparse.Namespace], int]
@@ -26,7 +29,7 @@ def create_admin(given: argparse.Namespace) -> int:
         password = getpass.getpass("Password: ")
         if getpass.getpass("Again: ") != password:
             print("The two passwords differ; nothing was saved.", file=sys.stderr)
-            return 1
+            return 2
     else:
         password = sys.stdin.readline().rstrip("\n")
     with db.transaction() as conn:
@@ -38,32 +41,40 @@ def create_admin(given: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Refusals are one sentence on stderr and exit code 1."""
+    """Run one command. Refusals are one sentence on stderr and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m lib", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    known = parser.add_subparsers(required=True, metavar="command")
 
-    _add(commands, "migrate", migrate)
-    first = _add(commands, "create-admin", create_admin)
+    _add(known, "migrate", migrate)
+    first = _add(known, "create-admin", create_admin)
     first.add_argument("username")
     first.add_argument("--name", help="the person's name (default: the user name)")
+    commands.add_to(known)
 
     given = parser.parse_args(arguments)
     try:
         # Beside a demo that `make run` made, the commands work on its database.
-        with local.database() if local.DATA.exists() else nullcontext():
+        own = local.DATA.exists() or getattr(given, "own_database", False)
+        with local.database() if own else nullcontext():
             code: int = given.run(given)
     except (BillingError, RuntimeError) as refusal:
         print(refusal, file=sys.stderr)
-        return 1
+        return 2
+    except OperationalError as failure:
+        print(f"The database does not answer: {str(failure.orig).strip().splitlines()[0]}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who reads us (`| head`, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code
 
 
 def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command
+    known: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command
 ) -> argparse.ArgumentParser:
     """A subcommand whose help is its function's docstring."""
     text = run.__doc__ or ""
-    parser = commands.add_parser(name, help=text.split("\n")[0], description=text)
+    parser = known.add_parser(name, help=text.split("\n")[0], description=text)
     parser.set_defaults(run=run)
     return parser
 

@@ -106,7 +106,7 @@ def _version(path: str) -> int:
 
 def _plain(url: str) -> str:
     """The address without SQLAlchemy's driver and without the password, which goes by environment."""
-    return make_url(url).set(drivername="postgresql", password=None).render_as_string()
+    return make_url(url)._replace(drivername="postgresql", password=None).render_as_string()
 
 
 def _run(command: list[str], url: str) -> None:
