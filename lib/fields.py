@@ -11,6 +11,8 @@ from lib.errors import Invalid
 
 LONGEST = 200
 _EMAIL = re.compile(r"[^@\s,;<>\"']{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\.[A-Za-z]{2,63}")
+# Digits, in groups of three where somebody groups them.
+_WHOLE = re.compile(r"[+-]?(\d+|\d{1,3}([., ])\d{3}(\2\d{3})*)", re.ASCII)
 
 
 def line(value: Any, *, field: str, label: str, required: bool = False, longest: int = LONGEST) -> str:
@@ -54,12 +56,10 @@ def one_of(value: Any, choices: Mapping[str, str], *, field: str, label: str) ->
 
 def whole(value: Any, *, field: str, label: str, lowest: int = 0, highest: int = 10_000_000) -> int:
     """A whole number within its limits; takes what people type (1.000)."""
-    try:
-        number = int(str(value).strip().replace(".", "").replace(",", "").replace(" ", ""))
-    except ValueError:
-        raise Invalid(f"{label} must be a whole number.", field=field) from None
-    if isinstance(value, float) and value != int(value):
+    typed = str(value).strip()
+    if not _WHOLE.fullmatch(typed) or len(typed) > 30:
         raise Invalid(f"{label} must be a whole number.", field=field)
+    number = int(re.sub(r"[., ]", "", typed))
     if not lowest <= number <= highest:
         raise Invalid(f"{label} must be between {lowest:,} and {highest:,}.", field=field)
     return number

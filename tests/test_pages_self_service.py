@@ -208,7 +208,6 @@ def test_a_version_is_withdrawn_after_a_question(open_page: OpenPage, shop: Shop
     assert len(saved_versions(shop)) == 1
 
 
-@pytest.mark.row("G14")
 def test_the_article_is_saved_as_customers_see_it(open_page: OpenPage, shop: Shop) -> None:
     page = open_page("self_service.py", Role.SALES)
     page.text_input(key="article_name").set_value("Security scan")

@@ -179,7 +179,6 @@ def test_the_currency_stays_once_there_are_documents(conn: Connection, set_up: A
     assert refusal.value.field == "currency"
 
 
-@pytest.mark.row("G14")
 def test_sales_edits_the_self_service_article(conn: Connection, sales: User, viewer: User) -> None:
     version = settings.company(conn).version
     settings.edit_article(conn, name="Security scan", number="IP-100", version=version, user=sales)
