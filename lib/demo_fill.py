@@ -245,8 +245,8 @@ def _bill_together(conn: Connection, closed: list[date], user: User) -> None:
     ).all()
     conn.execute(
         text("""
-            INSERT INTO invoice_lines (invoice_id, position, name, detail, quantity, unit_price, amount)
-            SELECT i.id, 1, CASE i.language WHEN 'de' THEN 'Leistungen' ELSE 'Services' END,
+            INSERT INTO invoice_lines (invoice_id, position, from_close, name, detail, quantity, unit_price, amount)
+            SELECT i.id, 1, true, CASE i.language WHEN 'de' THEN 'Leistungen' ELSE 'Services' END,
                    to_char(i.service_from, 'MM/YYYY – ') || to_char(i.service_until, 'MM/YYYY'),
                    1, sum(s.amount), sum(s.amount)
               FROM invoices i JOIN statements s ON s.customer_id = i.customer_id

@@ -7,7 +7,20 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import billing, customers, db, demo, demo_seed, documents, invoices, months, passwords, prices, products
+from lib import (
+    billing,
+    checks,
+    customers,
+    db,
+    demo,
+    demo_seed,
+    documents,
+    invoices,
+    months,
+    passwords,
+    prices,
+    products,
+)
 from lib.auth import Role, User
 from lib.clock import months_between
 from lib.customer_lists import STATUS
@@ -81,6 +94,7 @@ def test_todays_ranges_are_those_of_the_billing_rules(company: Connection) -> No
 
 def test_every_month_is_what_a_full_rating_gives(company: Connection) -> None:
     assert billing.differences(company, months=SEED_MONTHS) == []
+    assert checks.findings(company) == []
 
 
 def test_the_months_are_closed_but_the_last_that_ended(company: Connection) -> None:
@@ -230,6 +244,7 @@ def test_a_fill_obeys_the_rules(conn: Connection) -> None:
         ("locked", 200, 0),
     ]
     assert billing.differences(conn, months=[month.month for month in found]) == []
+    assert checks.findings(conn) == []
     assert invoices.unbilled(conn) == []
     assert conn.scalar(text("SELECT count(*) FROM charges")) == 200 * 4 * 6
     # One document for the months before, whose sum is what their statements say.
