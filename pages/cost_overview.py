@@ -121,7 +121,7 @@ def draw_chart(summary: reports.Summary, names: dict[int, str], *, first_open: d
         if len(summary.series) < reports.CHARTED_MONTHS:
             st.caption(f"More than {reports.MOST_CHARTED:,} customers match. Narrow the search to see two years.")
         elif summary.series.index[-1] >= first_open:
-            st.caption("Paler bars are a forecast: the bookings known today, over the whole month.")
+            st.caption("Faded bars are a forecast: the bookings known today, over the whole month.")
 
 
 def draw_products(summary: reports.Summary, filters: Filters, names: dict[int, str]) -> None:

@@ -65,7 +65,7 @@ def curve(
 
 
 def stacked_months(series: pd.DataFrame, names: Mapping[int, str], *, first_open: date, currency: str) -> go.Figure:
-    """Net amounts by month, a colour per product (the columns of `series`); months that are open are paler.
+    """Net amounts by month, a colour per product (the columns of `series`); months that are open are faded.
 
     More products than MOST_COLOURS: the smallest are one, called Others.
     """
