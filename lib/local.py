@@ -26,6 +26,7 @@ from lib import clock, db, demo, periods, postgres, staff
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data" / "postgres"
 DATABASE = "mandant"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 120
 STOP_SECONDS = 15
 
@@ -49,7 +50,7 @@ def database() -> Iterator[bool]:
 def main() -> int:
     """Run the app until Ctrl-C. Returns the exit code; what is wrong is said on stderr."""
     port, address = int(os.environ.get("PORT") or 8501), os.environ.get("ADDRESS") or "127.0.0.1"
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         signal.signal(number, _as_interrupt)
     try:
         if not os.environ.get("DATABASE_URL") and not ip_address(address).is_loopback:
@@ -148,6 +149,9 @@ def _require_free(address: str, port: int) -> None:
 
 
 def _as_interrupt(_: int, __: FrameType | None) -> None:
+    """End in order, once: a second signal (an impatient Ctrl-C, or make passing it on) must not leave half running."""
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

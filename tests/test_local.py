@@ -1,0 +1,95 @@
+"""`make run`'s runner: with a Postgres of the user's own nothing but the schema goes into it, and Ctrl-C ends all."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from lib import db
+
+ROOT = Path(__file__).parents[1]
+Run = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def run(database: str, port: int) -> Iterator[Run]:
+    """`run(NAME="value")`: the runner with these environment variables, on the test's database and port."""
+    started = []
+
+    def start(**environment: str) -> "subprocess.Popen[str]":
+        values = os.environ | {"DATABASE_URL": database, "PORT": str(port)} | environment
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lib.local"],
+            cwd=ROOT,
+            env=values,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def wait_for_address(process: "subprocess.Popen[str]", port: int) -> None:
+    assert process.stdout
+    lines = iter(process.stdout.readline, "")
+    assert any(f"http://127.0.0.1:{port}" in line for line in lines)
+
+
+def test_an_own_postgres_gets_the_schema_and_nothing_else(run: Run, port: int) -> None:
+    process = run(FORWARDED_ALLOW_IPS="127.0.0.1")
+    wait_for_address(process, port)
+    with db.transaction() as conn:
+        assert db.schema_version(conn) == db.newest_version()
+        for table in ("staff", "customers", "months"):
+            assert conn.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"X-Forwarded-Proto": "https"})
+    with urllib.request.urlopen(request) as answer:
+        assert "secure" in answer.headers["set-cookie"].lower(), "the proxy was named"
+
+    for _ in range(2):  # an impatient Ctrl-C
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "password" not in printed
+    with closing(socket.socket()) as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server still runs"
+
+
+def test_a_port_in_use_is_said_before_anything_starts(run: Run, port: int) -> None:
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        _, said = run().communicate(timeout=60)
+    assert f"Port {port} is in use. Choose another one: make run PORT={port + 1}" in said
+    assert "Traceback" not in said
+
+
+def test_the_demo_is_not_served_to_the_network(run: Run) -> None:
+    process = run(DATABASE_URL="", ADDRESS="0.0.0.0")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "this machine only" in said
