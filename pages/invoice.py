@@ -85,7 +85,7 @@ def ask_issue(draft: Invoice, today: date) -> None:
         f"It gets the next number, is dated today and **never changes afterwards**: a mistake is then corrected "
         f"by a cancellation. Gross {ui.money(draft.gross)} {draft.currency}.",
         "Issue",
-        work.Job(shown.ISSUE, "Issuing …", "Done.", invoices.issue, ([draft.id],), {"today": today}),
+        work.Job(shown.ISSUE, "Issuing …", "Issuing is done.", invoices.issue, ([draft.id],), {"today": today}),
         icon=":material/send:",
     )
 
@@ -171,7 +171,7 @@ def draw_facts(document: Invoice, buyer: Any) -> None:
                 "Issued": ui.day(document.issued_on),
                 "Due": ui.day(document.due_on) if document.due_on else "by the payment term",
                 "Service period": period,
-                "Booking month": ui.month(document.month) if document.month else "Written by hand",
+                "Booking month": ui.month(document.month) if document.month else shown.origin(document),
                 "Purchase order": document.purchase_order,
                 "Language": {"de": "German", "en": "English"}.get(document.language, document.language),
             },

@@ -37,9 +37,9 @@ def _first_page() -> None:
 
 
 def _selected(table: str, ids: list[int]) -> None:
-    """A click on a cell opens its document; ticked rows are kept by id, not by their place."""
+    """A click on a cell opens its document, one on its link only the PDF; ticked rows are kept by id."""
     selection = st.session_state[table].selection
-    if selection.cells:
+    if selection.cells and selection.cells[0][1] != "pdf":
         st.session_state[_OPEN] = ids[selection.cells[0][0]]
     st.session_state[_CHOSEN] = (table, [ids[row] for row in selection.rows])
 
@@ -165,8 +165,8 @@ def draw_list(today: date, currency: str) -> None:
 def draw_table(found: list[Invoice], today: date, currency: str) -> list[Invoice]:
     """A page of documents; returns those that are ticked."""
     ids = [one.id for one in found]
-    # Another page of documents is another table: what was ticked in the last one is not ticked in this.
-    table = f"documents_{hash(tuple(ids))}"
+    # Other documents, or other states of them, are another table: nothing that was ticked before is ticked in it.
+    table = f"documents_{hash(tuple((one.id, one.state) for one in found))}"
     ui.table(
         [documents.row(one, today=today) for one in found],
         documents.columns(currency),
@@ -222,7 +222,12 @@ def draw_actions(chosen: list[Invoice], today: date, currency: str) -> None:
             "afterwards: a mistake is then corrected by a cancellation. Drafts that lack something stay drafts.",
             "Issue",
             work.Job(
-                documents.ISSUE, "Issuing …", "Done.", invoices.issue, ([one.id for one in waiting],), {"today": today}
+                documents.ISSUE,
+                "Issuing …",
+                "Issuing is done.",
+                invoices.issue,
+                ([one.id for one in waiting],),
+                {"today": today},
             ),
             icon=":material/send:",
         )

@@ -54,10 +54,10 @@ def draw_totals(preview: Preview, currency: str) -> None:
     ]
     columns = {
         "product": ui.text_column("Product", width="medium", pinned=True),
-        "charges": ui.figure_column("Charges", width=90),
         "amount": ui.figure_column(f"Net ({currency})", width=130),
         "previous": ui.figure_column("Month before", width=130),
         "change": ui.figure_column("Change", width=130),
+        "charges": ui.figure_column("Charges", width=90),
     }
     with st.container(border=True):
         st.subheader("By product", anchor=False)
