@@ -37,12 +37,13 @@ PAGES = (
     Entry("invoice.py", "Invoice", "receipt", None, Permission.READ),
 )
 
+
 def draw(entries: Sequence[Entry]) -> None:
     """Draw menu and sidebar for whoever is signed in, then run the page that the address names."""
     st.set_page_config(page_title="Mandant", page_icon="🧾", layout="wide")
     user = session.current_user()
     menu: dict[str, list[st.Page]] = {}
-    for entry in (entry for entry in entries if (HERE / entry.file).exists()):
+    for entry in entries:
         # A page that isn't in the menu still has its address: hiding is no permission, each page asks for its own.
         listed = user is not None and entry.section is not None and user.may(entry.permission)
         page = st.Page(
