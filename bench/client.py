@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from google.protobuf.message import Message
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets import Origin
 from websockets.sync.client import ClientConnection, connect
 
 from lib.sessions import SESSION_COOKIE
@@ -50,7 +51,7 @@ class Tab:
     def _read(self) -> None:
         self.received = 0
         while True:
-            content = bytes(self._connection.recv(timeout=120))
+            content = self._connection.recv(timeout=120, decode=False)
             self.received += len(content)
             answer = ForwardMsg()
             answer.ParseFromString(content)
@@ -72,13 +73,8 @@ def tab(port: int, path: str, *, token: str) -> Iterator[Tab]:
     """A tab of a signed-in browser at `path` of the server at `port`."""
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
     headers = {"Cookie": f"{SESSION_COOKIE}={token}"}
-    with connect(
-        address,
-        origin=f"http://127.0.0.1:{port}",
-        additional_headers=headers,
-        max_size=None,
-        subprotocols=["streamlit"],
-    ) as connection:
+    origin = Origin(f"http://127.0.0.1:{port}")
+    with connect(address, origin=origin, additional_headers=headers, max_size=None) as connection:
         yield Tab(connection, path)
 
 

@@ -351,22 +351,22 @@ def keep(conn: Connection, *, customers: Sequence[int] | None, first_month: date
         _store(conn, months, customers)
 
 
-def ensure_rated(conn: Connection, month: date) -> None:
-    """Rate a month that nobody has read yet, so that its charges are ready; does nothing otherwise.
+def ensure_rated(conn: Connection, *months: date) -> None:
+    """Rate the open months among these that nobody has read yet, so that their charges are ready.
 
     Takes the open month's row FOR UPDATE: no booking can slip in between rating and storing.
     """
-    if conn.scalar(text("SELECT true FROM rated_months WHERE month = :month"), {"month": month}):
+    missing = text("""
+        SELECT month FROM unnest(CAST(:months AS date[])) AS month
+         WHERE month >= (SELECT open_month()) AND month NOT IN (SELECT month FROM rated_months)""")
+    if not conn.scalars(missing, {"months": list(months)}).all():
         return
-    open_month = conn.scalar(text("SELECT month FROM months WHERE state = 'open' FOR UPDATE"))
-    if open_month is None or month < open_month:
-        return
-    inserted = conn.scalar(
-        text("INSERT INTO rated_months (month) VALUES (:month) ON CONFLICT DO NOTHING RETURNING month"),
-        {"month": month},
-    )
-    if inserted:
-        _store(conn, [month], None)
+    conn.execute(text("SELECT month FROM months WHERE state = 'open' FOR UPDATE"))
+    # Looked at again: somebody may have rated or closed them while we waited.
+    wanted = list(conn.scalars(missing, {"months": list(months)}))
+    if wanted:
+        conn.execute(text("INSERT INTO rated_months SELECT unnest(CAST(:months AS date[]))"), {"months": wanted})
+        _store(conn, wanted, None)
 
 
 def open_months(conn: Connection, *, today: date) -> list[date]:

@@ -170,9 +170,8 @@ def fill(
         month_close.approve(conn, month, today=day, user=finance)
         invoices.issue_month(conn, month, today=day, user=finance)
         month_close.lock(conn, month, user=finance)
-    for month in billing.open_months(conn, today=today):
-        progress(f"Charges of {month:%B %Y}")
-        billing.ensure_rated(conn, month)
+    progress("Charges of the open months")
+    billing.ensure_rated(conn, *billing.open_months(conn, today=today))
 
 
 def vacuum() -> None:
@@ -216,8 +215,7 @@ def _closing_day(month: date) -> date:
 
 def _close_by_sql(conn: Connection, closed: list[date], user: User) -> None:
     """Rate months at once and close them without drafting documents."""
-    conn.execute(text("INSERT INTO rated_months SELECT unnest(CAST(:months AS date[]))"), {"months": closed})
-    billing.keep(conn, customers=None)
+    billing.ensure_rated(conn, *closed)
     for month in closed:
         values = {"month": month, "following": next_month(month), "user": user.id}
         for change in (

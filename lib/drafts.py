@@ -113,7 +113,8 @@ _WRITE = (
        OVERRIDING SYSTEM VALUE
        SELECT t.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, d.customer_id, d.month, d.month,
               (d.month + interval '1 month')::date - 1, c.language, o.currency, c.purchase_order,
-              CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END, CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
+              CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END,
+              CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
               t.net, t.vat, t.net + t.vat, d.category, :user_id
          FROM (SELECT invoice_id, sum(net) AS net, sum(vat) AS vat FROM taxed GROUP BY invoice_id) t
          JOIN drafted d USING (invoice_id)

@@ -143,8 +143,7 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
 
 def months(conn: Connection, *, today: date) -> list[Month]:
     """All months from the first closed one to today's, the newest first."""
-    for month in billing.open_months(conn, today=today):
-        billing.ensure_rated(conn, month)
+    billing.ensure_rated(conn, *billing.open_months(conn, today=today))
     last = max(periods.open_month(conn) or today.replace(day=1), today.replace(day=1))
     found = conn.execute(
         text("""

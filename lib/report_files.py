@@ -10,8 +10,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, text
 
+from lib import billing
 from lib.report_filters import Filters
-from lib.reports import ensure_rated, rows_statement
+from lib.reports import rows_statement
 
 COLUMNS = ("Month", "Number", "Customer", "Product", "Start", "Changes", "End", "Net amount", "State")
 BOM = b"\xef\xbb\xbf"
@@ -40,7 +41,7 @@ def export_csv(conn: Connection, filters: Filters, *, german: bool = False, bom:
     `german` is what a German Excel opens by a double click: semicolon, decimal comma and a byte
     order mark; `bom` asks for the mark (or its absence) apart from that.
     """
-    ensure_rated(conn, filters.months)
+    billing.ensure_rated(conn, *filters.months)
     rows, values = rows_statement(filters)
     amount = "replace(amount::text, '.', ',')" if german else "amount"
     separator = ";" if german else ","
@@ -64,7 +65,7 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
     with two decimals), state (forecast, final, no price). Product, quantities and amount are null
     for a customer without charges; the amount is null, too, where there is no price.
     """
-    ensure_rated(conn, filters.months)
+    billing.ensure_rated(conn, *filters.months)
     rows, values = rows_statement(filters)
     # Quote and delimiter are characters that JSON always escapes, so COPY passes each object on as it is.
     statement = (

@@ -86,22 +86,11 @@ ROW_COLUMNS = (
 )
 
 
-def ensure_rated(conn: Connection, wanted: Sequence[date]) -> None:
-    """Rate the months among `wanted` that are open and that nobody has read yet."""
-    missing = conn.scalars(
-        text("""SELECT month FROM unnest(CAST(:months AS date[])) AS month
-                 WHERE month >= (SELECT open_month()) AND month NOT IN (SELECT month FROM rated_months)"""),
-        {"months": list(wanted)},
-    ).all()
-    for month in missing:
-        billing.ensure_rated(conn, month)
-
-
 def summary(conn: Connection, filters: Filters, *, charted: int = CHARTED_MONTHS) -> Summary:
     """Totals of the range against the months before it, and the months that a chart shows."""
     window = [next_month(filters.last, by=-back) for back in range(charted - 1, -1, -1)]
     wanted = sorted({*window, *filters.months, *filters.months_before})
-    ensure_rated(conn, wanted)
+    billing.ensure_rated(conn, *wanted)
     sums = _sums(conn, filters, wanted)
     series = sums.pivot(index="month", columns="product_id", values="amount")
     before = set(filters.months_before)
@@ -126,7 +115,7 @@ def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset
 
     Under amount, customers with something unpriced come first, those without charges last.
     """
-    ensure_rated(conn, filters.months)
+    billing.ensure_rated(conn, *filters.months)
     customers, ids = _matching(conn, filters, limit=limit, offset=offset, order=order)
     statement, values = rows_statement(filters, ids=ids)
     found = conn.execute(text(statement), values)

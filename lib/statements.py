@@ -68,5 +68,4 @@ def charges_of(conn: Connection, customer_id: int, *, today: date, months: int =
 
 
 def _ready(conn: Connection, today: date) -> None:
-    for month in billing.open_months(conn, today=today):
-        billing.ensure_rated(conn, month)
+    billing.ensure_rated(conn, *billing.open_months(conn, today=today))

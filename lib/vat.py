@@ -16,9 +16,7 @@ from stdnum.exceptions import ValidationError
 
 from lib.errors import Invalid
 
-EU = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
-)
+EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split())
 # VAT IDs of Greece start with EL.
 _PREFIX = {"GR": "EL"}
 _MODULE = {"CH": "stdnum.ch.vat", "GB": "stdnum.gb.vat", "NO": "stdnum.no.mva", "LI": "stdnum.ch.vat"}

@@ -35,11 +35,11 @@ SEED_MONTHS = months_between(demo.FIRST_MONTH, NOVEMBER)
 @pytest.fixture(scope="module")
 def demo_database(server: str, template: str) -> Iterator[str]:
     """A database with the demo company, that the tests read and roll back."""
-    with databases.copy(server, template) as url, databases.in_use(url):
-        with db.transaction() as conn:
+    with databases.copy(server, template) as url:
+        # In use only while it is loaded: fixtures that other tests bring may outlive this one.
+        with databases.in_use(url), db.transaction() as conn:
             demo.load(conn, today=TODAY)
-            for month in billing.open_months(conn, today=TODAY):
-                billing.ensure_rated(conn, month)
+            billing.ensure_rated(conn, *billing.open_months(conn, today=TODAY))
         yield url
 
 

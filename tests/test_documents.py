@@ -54,8 +54,6 @@ def _drafted(conn: Connection, *, sign: int = 1, **values: Any) -> int:
         named = {"position": position, "product_id": 3, "name": "IP-Scans", "detail": detail, "unit": "IPs"}
         figures = {"quantity": sign * quantity, "unit_price": Decimal(price), "amount": sign * amount, "vat_rate": 19}
         conn.execute(insert(tables.invoice_lines).values(invoice_id=invoice_id, **named, **figures))
-    tax = {"rate": 19, "category": "S", "net": sums["net"], "vat": sums["vat"]}
-    conn.execute(insert(tables.invoice_taxes).values(invoice_id=invoice_id, **tax))
     return invoice_id
 
 

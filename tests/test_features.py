@@ -4,8 +4,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 FEATURES = ROOT / "docs" / "features.md"
 
@@ -50,7 +48,6 @@ def rows_of(tree: ast.expr) -> list[str]:
     ]
 
 
-@pytest.mark.skipif(not FEATURES.exists(), reason="docs/features.md is not written yet")
 def test_the_rows_and_the_marks_agree() -> None:
     rows, marks = promised(), marked()
     assert rows
