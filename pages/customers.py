@@ -16,6 +16,7 @@ from pages.shared import customer_form, forms, session, ui
 
 PAGE = 25
 NEW = "new_customer"
+_GO_TO, _MADE = "customer_to_open", "customer_made"
 PHASES = {"billed": "Billed", "test": "Test"}
 # In the URL as they are written here.
 ORDERS = {
@@ -78,9 +79,14 @@ def _clear() -> None:
 
 
 def _create(request_key: UUID) -> None:
+    made = st.session_state.get(_MADE)
+    if made is not None and made[0] == request_key:
+        # The second click of a double click: it comes after the page has changed, and brings us back here.
+        st.session_state[_GO_TO] = made[1]
+        return
     details = forms.typed(NEW, ("name", "contact_name", "contact_email", "country", "language", *customer_form.LICENCE))
     asked = forms.typed(NEW, ("phase", "ends_on"))
-    forms.save(
+    saved = forms.save(
         NEW,
         customers.create,
         details=details,
@@ -90,6 +96,15 @@ def _create(request_key: UUID) -> None:
         request_key=request_key,
         success=f"{details['name'].strip()} is added.",
     )
+    if saved:
+        st.session_state[_GO_TO] = session.result()
+        st.session_state[_MADE] = (request_key, st.session_state[_GO_TO])
+
+
+def _open_created() -> None:
+    """Go on to the customer that was just added."""
+    if _GO_TO in st.session_state:
+        _open(st.session_state.pop(_GO_TO))
 
 
 def open_new(today: date, phase: str) -> None:
@@ -103,8 +118,7 @@ def open_new(today: date, phase: str) -> None:
 @st.dialog("New customer", width="medium", icon=":material/add:")
 def new_customer() -> None:
     """The form for a new customer; opens its page once it is saved."""
-    if session.succeeded() and (added := session.result()) is not None:
-        _open(added)
+    _open_created()
     session.close_or_explain()
     with st.form(NEW, border=False):
         forms.text(NEW, "name", "Company name", max_chars=200)
@@ -283,6 +297,7 @@ def draw_export(filters: Filters, today: date, slot: Any) -> None:
 
 def draw() -> None:
     """The title, the tabs, the filters, the list."""
+    _open_created()
     with session.reading() as conn:
         today, company, first_open = clock.today(conn), settings.company(conn), periods.open_month(conn)
     with st.container(horizontal=True, vertical_alignment="center"):

