@@ -29,6 +29,8 @@ log = logging.getLogger("mandant")
 # (Not streamlit_authenticator: its component registers itself only when a page imports it.)
 PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers")
 SESSION_SECONDS = 12 * 60 * 60
+# What the database can look up: an address may name any number.
+LARGEST_ID = 2**63 - 1
 OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -76,8 +78,9 @@ def start_session(request: Request) -> Response:
     """Turn a sign-in ticket into the session's cookie and go on to the page that was asked for."""
     ticket, nonce = request.query_params.get("ticket", ""), request.cookies.get(NONCE_COOKIE, "")
     with db.transaction() as conn:
-        sessions.end(conn, request.cookies.get(SESSION_COOKIE))
         token = sessions.redeem(conn, ticket, nonce=nonce)
+        if token is not None:  # a link from elsewhere, whose ticket is none of ours, signs nobody out
+            sessions.end(conn, request.cookies.get(SESSION_COOKIE))
     response = RedirectResponse(_local(request.query_params.get("to", "/")), 303)
     if token is not None:
         _set_cookie(response, request, SESSION_COOKIE, token, seconds=SESSION_SECONDS)
@@ -103,7 +106,7 @@ def document(request: Request) -> Response:
         if not user.may(Permission.READ):
             return PlainTextResponse("Your role may not read documents.", 403)
         try:
-            name, content = documents.pdf(conn, request.path_params["invoice_id"])
+            name, content = documents.pdf(conn, min(request.path_params["invoice_id"], LARGEST_ID))
         except NotFound as missing:
             return PlainTextResponse(str(missing), 404)
     disposition = "attachment" if request.query_params.get("download") else "inline"

@@ -66,7 +66,7 @@ def add(
     first_open = periods.hold_open_month(conn)
     month = month_of(month or first_open)
     periods.require_open(first_open, month, field="month")
-    customer = customers.customer(conn, customer_id)
+    customer = customers.held(conn, customer_id)
     if not customer.billed:
         raise Conflict(f"{customer.name} is a test customer and has no charges.")
     if month_of(month_meant) > month:
@@ -100,6 +100,7 @@ def withdraw(conn: Connection, adjustment_id: int, *, user: User) -> None:
     ).one_or_none()
     if row is None:
         raise NotFound("This adjustment does not exist.")
+    customers.held(conn, row.customer_id)
     if row.withdrawn_at is not None:
         raise Conflict("This adjustment was already withdrawn.")
     if row.month < first_open:

@@ -107,7 +107,7 @@ def book(
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
     first_open = periods.hold_open_month(conn)
-    customer = customers.customer(conn, customer_id)
+    customer = customers.held(conn, customer_id)
     product = products.product(conn, product_id)
     quantity = fields.whole(quantity, field="quantity", label="The quantity")
     periods.require_open(first_open, effective_on, field="effective_on")
@@ -150,6 +150,7 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User) -> 
     ).one_or_none()
     if row is None:
         raise NotFound("This change does not exist.")
+    customers.held(conn, row.customer_id)
     if row.voided is not None:
         raise Conflict("This change was already taken back.")
     if row.effective_on <= today:
@@ -214,6 +215,8 @@ def _require_change(
 ) -> None:
     if ends_on is not None and ends_on < effective_on:
         raise Invalid("The last day is before the first one.", field="ends_on")
+    if ends_on is not None and ends_on.year > 2199:
+        raise Invalid("The last day is too far in the future.", field="ends_on")
     if ends_on is not None and wanted.quantity == 0:
         raise Invalid("An end needs a quantity that ends.", field="ends_on")
     same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)

@@ -109,6 +109,20 @@ def customer(conn: Connection, customer_id: int) -> Customer:
     return Customer(**row._mapping)
 
 
+def held(conn: Connection, customer_id: int) -> Customer:
+    """One customer, whose other writes wait until this transaction ends. Raises NotFound.
+
+    Every write that changes what one customer is charged calls it, after `periods.hold_open_month`:
+    two at once would each rate the month without what the other recorded.
+    """
+    # FOR NO KEY UPDATE: documents and bookings may go on naming the customer.
+    query = select(*_COLUMNS).where(customers.c.id == customer_id).with_for_update(key_share=True)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("This customer does not exist.")
+    return Customer(**row._mapping)
+
+
 def create(
     conn: Connection,
     *,
@@ -160,7 +174,7 @@ def edit(
     `changes` maps fields to what was typed. Raises Conflict where the form is older than the row.
     """
     require(user, Permission.EDIT_CUSTOMERS)
-    before = _held(conn, customer_id)
+    before = held(conn, customer_id)
     if before.version != version:
         raise Conflict(_stale(conn, customer_id))
     values = _checked(changes, before=before, today=today)
@@ -174,7 +188,7 @@ def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | Non
     """Make a test customer a billed one, charged from today; there is no way back (row N6)."""
     require(user, Permission.EDIT_CUSTOMERS)
     start = max(today, periods.hold_open_month(conn))
-    before = _held(conn, customer_id)
+    before = held(conn, customer_id)
     if before.billed:
         raise Conflict(f"{before.name} is already billed, since {before.billed_from:%d %b %Y}.")
     _require_end_date(ends_on, billed=True, earliest=start)
@@ -194,7 +208,7 @@ def set_end_date(conn: Connection, customer_id: int, *, ends_on: date | None, to
     """
     require(user, Permission.EDIT_CUSTOMERS)
     first_open = periods.hold_open_month(conn)
-    before = _held(conn, customer_id)
+    before = held(conn, customer_id)
     if ends_on == before.ends_on:
         return
     _require_end_date(ends_on, billed=before.billed, earliest=max(first_open, before.billed_from or first_open))
@@ -231,7 +245,7 @@ class _Status:
 
 def _switch(conn: Connection, customer_id: int, *, active: bool, reason: str, today: date, user: User) -> None:
     start = max(today, periods.hold_open_month(conn))
-    before = _held(conn, customer_id)
+    before = held(conn, customer_id)
     if before.active == active:
         raise Conflict(f"{before.name} is already {'active' if active else 'deactivated'}.")
     conn.execute(
@@ -284,13 +298,6 @@ def _done(conn: Connection, action: str, before: Customer, user: User, **after: 
     audit.record(conn, action, "customer", before.id, user_id=user.id, customer_id=before.id, changes=changes)
 
 
-def _held(conn: Connection, customer_id: int) -> Customer:
-    row = conn.execute(select(*_COLUMNS).where(customers.c.id == customer_id).with_for_update()).one_or_none()
-    if row is None:
-        raise NotFound("This customer does not exist.")
-    return Customer(**row._mapping)
-
-
 def _require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> None:
     if ends_on is None and not billed:
         raise Invalid("A test needs an end date.", field="ends_on")
@@ -310,9 +317,10 @@ def _checked(changes: Mapping[str, Any], *, before: Customer | None, today: date
         typed = values.get("vat_id", before.vat_id if before else "")
         values["vat_id"], values["vat_id_valid"] = vat.checked(typed, country=country)
         values["vat_id_checked_on"] = today if values["vat_id"] else None
-    if values.get("separate_billing"):
+    after = (vars(before) if before else {}) | values
+    if after.get("separate_billing"):
         for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
-            fields.line(values.get(name), field=name, label=_LINES[name], required=True)
+            fields.line(after.get(name), field=name, label=_LINES[name], required=True)
     return values
 
 
@@ -343,10 +351,11 @@ def _checked_field(name: str, value: Any) -> Any:
 
 def _stale(conn: Connection, customer_id: int) -> str:
     last = conn.execute(
-        text("""SELECT coalesce(s.name, 'The system') AS person, to_char(a.at, 'HH24:MI') AS time
+        text("""SELECT coalesce(s.name, 'The system') AS person,
+                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
                   FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
-                 WHERE a.customer_id = :id ORDER BY a.id DESC LIMIT 1"""),
-        {"id": customer_id},
+                 WHERE a.object_type = 'customer' AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
+        {"id": str(customer_id)},
     ).one_or_none()
     who = f"{last.person} changed this customer at {last.time}" if last else "Somebody changed this customer"
     return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."

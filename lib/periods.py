@@ -21,14 +21,17 @@ def open_month(conn: Connection) -> date | None:
     return month
 
 
-def hold_open_month(conn: Connection) -> date:
+def hold_open_month(conn: Connection, *, alone: bool = False) -> date:
     """The first open month, which no close can take until this transaction ends (FOR SHARE).
 
-    Every write that can change charges calls it first. Raises Conflict before set-up.
+    Every write that can change charges calls it first. With `alone` (FOR UPDATE) no other such write
+    runs meanwhile: a write that re-rates all customers must see what each of them has booked.
+    Raises Conflict before set-up.
     """
+    lock = "UPDATE" if alone else "SHARE"
     for _ in range(3):
         # A close that we waited for leaves no row here; the next look finds its successor.
-        month: date | None = conn.scalar(text("SELECT month FROM months WHERE state = 'open' FOR SHARE"))
+        month: date | None = conn.scalar(text(f"SELECT month FROM months WHERE state = 'open' FOR {lock}"))
         if month is not None:
             return month
         if open_month(conn) is None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, billing, periods, products
+from lib import audit, billing, customers, periods, products
 from lib.auth import Permission, User, require
 from lib.billing import Tier
 from lib.db import conflicts
@@ -144,13 +144,14 @@ def set_individual_price(
 def withdraw(conn: Connection, price_id: int, *, user: User) -> None:
     """Take back a version whose month is still open; a month already closed was billed by it."""
     require(user, Permission.EDIT_PRICES)
-    first_open = periods.hold_open_month(conn)
+    ruled = conn.execute(text("SELECT customer_id FROM prices WHERE id = :id"), {"id": price_id}).one_or_none()
+    if ruled is None:
+        raise NotFound("This price does not exist.")
+    first_open = _hold(conn, ruled.customer_id)
     row = conn.execute(
         text("SELECT product_id, customer_id, valid_from, withdrawn_at FROM prices WHERE id = :id FOR UPDATE"),
         {"id": price_id},
-    ).one_or_none()
-    if row is None:
-        raise NotFound("This price does not exist.")
+    ).one()
     if row.withdrawn_at is not None:
         raise Conflict("This price was already withdrawn.")
     if row.valid_from < first_open:
@@ -180,7 +181,7 @@ def set_purchase_price(
     """Add what a unit costs us from the first of an open month."""
     require(user, Permission.EDIT_PURCHASE_PRICES)
     once(conn, request_key)
-    _require_month(conn, valid_from)
+    _require_month(periods.hold_open_month(conn), valid_from)
     product = products.product(conn, product_id)
     _require_price(unit_price, field="unit_price")
     with conflicts(_REFUSALS):
@@ -293,12 +294,12 @@ def _add(
     product = products.product(conn, product_id)
     if product.kind == "adjustment":
         raise Invalid("Adjustments have no price.", field="product")
-    _require_month(conn, valid_from)
+    _require_month(_hold(conn, customer_id), valid_from)
     returns = customer_id is not None and not tiers
     if not returns:
         require_tiers(tiers)
     values = {"product_id": product_id, "customer_id": customer_id, "valid_from": valid_from, "recorded_by": user.id}
-    with conflicts(_REFUSALS | {"prices_customer_id_fkey": "This customer does not exist."}):
+    with conflicts(_REFUSALS):
         price_id: int = conn.execute(
             insert(prices).values(returns_to_list=returns, **values).returning(prices.c.id)
         ).scalar_one()
@@ -331,8 +332,15 @@ def _touched(customer_id: int | None) -> list[int] | None:
     return None if customer_id is None else [customer_id]
 
 
-def _require_month(conn: Connection, valid_from: date) -> None:
-    first_open = periods.hold_open_month(conn)
+def _hold(conn: Connection, customer_id: int | None) -> date:
+    """The first open month, held against other writes on the one customer's charges, or on anybody's."""
+    first_open = periods.hold_open_month(conn, alone=customer_id is None)
+    if customer_id is not None:
+        customers.held(conn, customer_id)
+    return first_open
+
+
+def _require_month(first_open: date, valid_from: date) -> None:
     periods.require_first_of_month(valid_from, field="valid_from")
     periods.require_open(first_open, valid_from, field="valid_from")
 

@@ -110,7 +110,7 @@ def edit(conn: Connection, product_id: int, *, version: int, changes: Mapping[st
     The measure can't change once a closed month was measured by it: closed figures stay explained.
     """
     require(user, Permission.EDIT_PRODUCTS)
-    periods.hold_open_month(conn)
+    periods.hold_open_month(conn, alone=True)
     before = product(conn, product_id)
     values = _checked(changes)
     if values.get("measure", before.measure) != before.measure and _closed_charges(conn, product_id):

@@ -42,7 +42,7 @@ def claim(conn: Connection, *, username: str, address: str) -> Claim:
     one allowance. The wait doubles with each failure, per name and address together and per address:
     by name alone anybody could lock an admin out.
     """
-    username = username.strip().lower()[:200]
+    username = username.replace("\x00", "").strip().lower()[:200]
     # Attempts from one address take turns, or a burst of them would all read the same count.
     conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:address, 0))"), {"address": address})
     found = conn.execute(

@@ -131,7 +131,11 @@ def test_a_module_is_on_or_off(conn: Connection, people: People, customer: int, 
 
 
 def test_an_end_before_the_start_is_refused(conn: Connection, people: People, customer: int, module: int) -> None:
-    for given in ({"quantity": 1, "ends_on": TODAY - timedelta(days=1)}, {"quantity": 0, "ends_on": TODAY}):
+    for given in (
+        {"quantity": 1, "ends_on": TODAY - timedelta(days=1)},
+        {"quantity": 0, "ends_on": TODAY},
+        {"quantity": 1, "ends_on": date.max},
+    ):
         with pytest.raises(Invalid) as refused:
             book(conn, people, customer, module, **given)
         assert refused.value.field == "ends_on"

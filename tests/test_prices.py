@@ -152,7 +152,7 @@ def test_a_price_of_a_missing_product_or_customer_is_refused(conn: Connection, s
     sales = shop.people[Role.SALES]
     with pytest.raises(NotFound):
         prices.set_list_price(conn, 999_999, valid_from=JUNE, tiers=flat("1"), user=sales)
-    with pytest.raises(Conflict, match="customer does not exist"):
+    with pytest.raises(NotFound, match="customer does not exist"):
         prices.set_individual_price(conn, shop.product_id, 999_999, valid_from=JUNE, tiers=flat("1"), user=sales)
 
 

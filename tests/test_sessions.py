@@ -44,6 +44,11 @@ def test_the_right_password_signs_in(conn: Connection, sales: User) -> None:
     assert sessions.user_of(conn, signed_in(conn)) == sales
 
 
+@pytest.mark.parametrize("username", ["", "\x00", "samuel\x00--", "x" * 10_000, "' OR true --"])
+def test_a_strange_user_name_is_nobody(conn: Connection, sales: User, username: str) -> None:
+    assert attempt(conn, "wrong", username=username) is None
+
+
 @pytest.mark.parametrize("password", ["", "wrong", PASSWORD.upper(), PASSWORD + "x", "x" * 100, "\x00", "ü" * 60])
 def test_a_wrong_password_does_not(conn: Connection, sales: User, password: str) -> None:
     assert attempt(conn, password) is None

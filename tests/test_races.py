@@ -1,0 +1,135 @@
+"""Two people write on the same charges at once: the second waits, and no charge misses what the other recorded."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from time import monotonic, sleep
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lib import adjustments, billing, bookings, customers, db, prices
+from lib.auth import Role, User
+from lib.billing import Tier
+from tests import ledgers, people
+
+JUNE = date(2026, 6, 1)
+TODAY = date(2026, 6, 10)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A billed customer and a test one, users and an option with a list price, a module without; June is rated."""
+
+    user: User
+    billed: int
+    test: int
+    users: int
+    option: int
+    unpriced: int
+
+
+Write = Callable[[Connection, Desk], object]
+
+
+@pytest.fixture
+def desk(database: str) -> Desk:
+    with db.transaction() as conn:
+        hired = people.open_company(conn)
+        user = hired[Role.ADMIN]
+        test = customers.create(
+            conn, details={"name": "Probe AG"}, billed=False, ends_on=date(2026, 7, 8), today=JUNE, user=user
+        )
+        made = Desk(
+            user=user,
+            billed=ledgers.customer(conn, hired, since=JUNE),
+            test=test,
+            users=ledgers.product(conn, hired, "users", price="5"),
+            option=ledgers.product(conn, hired, "option", price="30"),
+            unpriced=ledgers.product(conn, hired, "module"),
+        )
+        billing.ensure_rated(conn, JUNE)
+    return made
+
+
+def book_users(conn: Connection, desk: Desk) -> None:
+    bookings.book(conn, desk.billed, desk.users, effective_on=TODAY, quantity=5, today=TODAY, user=desk.user)
+
+
+def book_users_of_the_test(conn: Connection, desk: Desk) -> None:
+    bookings.book(conn, desk.test, desk.users, effective_on=TODAY, quantity=5, today=TODAY, user=desk.user)
+
+
+def book_option(conn: Connection, desk: Desk) -> None:
+    bookings.book(conn, desk.billed, desk.option, effective_on=TODAY, quantity=1, today=TODAY, user=desk.user)
+
+
+def book_unpriced(conn: Connection, desk: Desk) -> None:
+    bookings.book(conn, desk.billed, desk.unpriced, effective_on=TODAY, quantity=1, today=TODAY, user=desk.user)
+
+
+def set_list_price(conn: Connection, desk: Desk) -> None:
+    tiers = [Tier(1, None, Decimal("7"))]
+    prices.set_list_price(conn, desk.unpriced, valid_from=JUNE, tiers=tiers, user=desk.user)
+
+
+def set_individual_price(conn: Connection, desk: Desk) -> None:
+    tiers = [Tier(1, None, Decimal("3"))]
+    prices.set_individual_price(conn, desk.users, desk.billed, valid_from=JUNE, tiers=tiers, user=desk.user)
+
+
+def adjust(conn: Connection, desk: Desk) -> None:
+    given = {"text": "Set-up", "reason": "agreed", "amount": Decimal("40.00"), "month_meant": JUNE}
+    adjustments.add(conn, desk.billed, **given, user=desk.user)
+
+
+def deactivate(conn: Connection, desk: Desk) -> None:
+    customers.deactivate(conn, desk.billed, today=TODAY, user=desk.user)
+
+
+def convert(conn: Connection, desk: Desk) -> None:
+    customers.convert_to_billed(conn, desk.test, ends_on=None, today=TODAY, user=desk.user)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (book_users, book_option),
+        (book_users_of_the_test, convert),
+        (convert, book_users_of_the_test),
+        (book_unpriced, set_list_price),
+        (set_list_price, book_unpriced),
+        (set_individual_price, book_users),
+        (adjust, book_users),
+        (book_users, deactivate),
+    ],
+)
+def test_charges_hold_what_both_recorded(desk: Desk, first: Write, second: Write) -> None:
+    with ThreadPoolExecutor(1) as colleague:
+        with db.transaction() as conn:
+            first(conn, desk)
+            waiting = colleague.submit(in_a_transaction, second, desk)
+            until_somebody_waits(conn)
+            assert not waiting.done()
+        waiting.result(timeout=20)
+    with db.transaction() as conn:
+        assert billing.differences(conn, months=[JUNE]) == []
+
+
+def in_a_transaction(write: Write, desk: Desk) -> None:
+    with db.transaction() as conn:
+        write(conn, desk)
+
+
+def until_somebody_waits(conn: Connection) -> None:
+    """Until another connection to this database waits for a lock."""
+    deadline = monotonic() + 20
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while not conn.scalar(waiting):
+        assert monotonic() < deadline, "nobody waits"
+        sleep(0.02)
+        conn.execute(text("SELECT pg_stat_clear_snapshot()"))
