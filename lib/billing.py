@@ -408,13 +408,13 @@ def _store(conn: Connection, months: Sequence[date], customers: Sequence[int] | 
         conn.execute(text(f"DELETE FROM {table} WHERE month = ANY(CAST(:months AS date[])) {narrowed}"), values)
     everyone = customers is None
     rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", customers=not everyone, rated=everyone)
-    conn.execute(text(f"INSERT INTO charges ({CHARGE_COLUMNS}) {rating}"), values)
     conn.execute(
         text(f"""
+            WITH charge AS MATERIALIZED ({rating}),
+            stored AS (INSERT INTO charges ({CHARGE_COLUMNS}) SELECT {CHARGE_COLUMNS} FROM charge)
             INSERT INTO statements (month, customer_id, amount)
             SELECT month, customer_id, CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE sum(amount) END
-              FROM charges WHERE month = ANY(CAST(:months AS date[])) {narrowed}
-             GROUP BY month, customer_id"""),
+              FROM charge GROUP BY month, customer_id"""),
         values,
     )
 

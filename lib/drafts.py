@@ -49,7 +49,7 @@ SELECT nextval(pg_get_serial_sequence('invoices', 'id')) AS invoice_id, month, c
   FROM (SELECT s.month, s.customer_id, c.language = 'de' AS de, {decision} AS category
           FROM statements s JOIN customers c ON c.id = s.customer_id
          WHERE s.month = ANY(CAST(:months AS date[])) AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
-         ORDER BY s.month, c.number) AS numbered
+         ORDER BY s.month, c.id) AS numbered
 """
 
 # What a document prints of each charge, in its language. {rating} is the rating statement up to its lines.
