@@ -15,7 +15,7 @@ from statistics import median
 import psycopg
 
 from bench.servers import ROOT, TODAY, Bench, copied, filled, in_use, log, ratio, seconds
-from lib import db, invoices, months, staff
+from lib import db, issuing, months, staff
 from lib.auth import Role, User
 from lib.clock import month_of, next_month
 
@@ -60,7 +60,7 @@ def _close(url: str) -> None:
     with in_use(url), db.transaction() as conn:
         user = _finance(conn)
         months.approve(conn, MONTH, today=TODAY, user=user)
-        invoices.issue_month(conn, MONTH, today=TODAY, user=user)
+        issuing.issue_month(conn, MONTH, today=TODAY, user=user)
 
 
 def _finance(conn: db.Connection) -> User:
@@ -187,7 +187,7 @@ def _in_this_process() -> None:
     def close() -> None:
         with db.transaction() as conn:
             months.approve(conn, MONTH, today=TODAY, user=user)
-            invoices.issue_month(conn, MONTH, today=TODAY, user=user)
+            issuing.issue_month(conn, MONTH, today=TODAY, user=user)
 
     took = seconds(close)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

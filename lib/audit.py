@@ -157,7 +157,8 @@ def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
         "first_day": "a.at >= :first_day::timestamp AT TIME ZONE (SELECT timezone FROM company)",
         "last_day": "a.at < (:last_day::date + 1)::timestamp AT TIME ZONE (SELECT timezone FROM company)",
     }
-    given = {name: value for name, value in wanted.items() if value not in (None, "")}
+    plain = {name: value.replace("\x00", "") if isinstance(value, str) else value for name, value in wanted.items()}
+    given = {name: value for name, value in plain.items() if value not in (None, "")}
     if "search" in given:
         given["search"] = "%" + like_escaped(str(given["search"]).lower()) + "%"
     where = " AND ".join(clauses[name] for name in given) or "true"

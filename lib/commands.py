@@ -22,7 +22,7 @@ from lib import (
     customer_lists,
     db,
     demo,
-    invoices,
+    issuing,
     months,
     prices,
     products,
@@ -110,7 +110,7 @@ def close(given: argparse.Namespace) -> int:
         print(f"{month:%B %Y} is approved: {drafted:,} documents drafted.")
     # Approved for good, whatever becomes of the issue: a second call then issues what is left.
     with db.transaction() as conn:
-        issued = invoices.issue_month(conn, month, today=today, user=_acting(conn, given))
+        issued = issuing.issue_month(conn, month, today=today, user=_acting(conn, given))
     numbers = f", {issued.first_number} to {issued.last_number}" if issued.count else ""
     print(f"{issued.count:,} documents issued{numbers}.")
     for blocked in issued.blocked:

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import adjustments, bookings, customers, demo_seed, drafts, invoices, months
+from lib import adjustments, bookings, customers, demo_seed, drafts, invoices, issuing, months
 from lib.auth import Role
 from lib.clock import month_of, months_between, next_month
 from lib.demo_fill import fill, vacuum
@@ -78,7 +78,7 @@ def _close(loading: _Loading, today: date) -> None:
     # Nothing is committed yet, so the server gathers no statistics by itself.
     conn.execute(text("ANALYZE customers, lifecycle, bookings, charges, statements, invoices, invoice_lines"))
     waiting = [*loading.approved, month]
-    loading.approved = [m for m in waiting if invoices.issue_month(conn, m, today=today, user=finance).blocked]
+    loading.approved = [m for m in waiting if issuing.issue_month(conn, m, today=today, user=finance).blocked]
     for complete in sorted(set(waiting) - set(loading.approved)):
         months.lock(conn, complete, user=finance)
 
@@ -178,7 +178,7 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
     month = demo_seed.day(row["month"])
     draft = None
     if "cancel" in actions and month:
-        invoices.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
+        issuing.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
     if "draft again" in actions and month:
         draft = drafts.draft_unbilled(conn, customer_id, month, user=user)
     if "write" in actions:
@@ -186,7 +186,7 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
         line = drafts.DraftLine(row["text"], row["detail"], quantity, row["unit"], unit_price)
         draft = drafts.create(conn, customer_id, service_from=today, service_until=today, lines=[line], user=user)
     if "issue" in actions and draft:
-        invoices.issue(conn, [draft], today=today, user=user)
+        issuing.issue(conn, [draft], today=today, user=user)
 
 
 def _document(conn: Connection, customer_id: int, month: date) -> int:

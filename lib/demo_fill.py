@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, db, demo_seed, drafts, invoices, vat
+from lib import audit, billing, db, demo_seed, drafts, issuing, vat
 from lib import months as month_close
 from lib.auth import Role, User
 from lib.clock import month_of, months_between, next_month
@@ -168,7 +168,7 @@ def fill(
         progress(f"Month close of {month:%B %Y}")
         day = _closing_day(month)
         month_close.approve(conn, month, today=day, user=finance)
-        invoices.issue_month(conn, month, today=day, user=finance)
+        issuing.issue_month(conn, month, today=day, user=finance)
         month_close.lock(conn, month, user=finance)
     progress("Charges of the open months")
     billing.ensure_rated(conn, *billing.open_months(conn, today=today))
@@ -257,5 +257,5 @@ def _bill_together(conn: Connection, closed: list[date], user: User) -> None:
                  WHERE i.customer_id = s.customer_id AND s.month <= :last AND s.amount <> 0"""),
         values,
     )
-    invoices.issue(conn, drafted, today=_closing_day(closed[-1]), user=user)
+    issuing.issue(conn, drafted, today=_closing_day(closed[-1]), user=user)
     conn.execute(text("ANALYZE invoices, invoice_lines, statements"))

@@ -23,3 +23,7 @@ class NotAllowed(BillingError):
 
 class Conflict(BillingError):
     """The row is in a state that doesn't permit it, or somebody else was faster."""
+
+
+class AlreadyDone(Conflict):
+    """The same form was sent before, by a double click say: what it asked for is saved."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, drafts, invoices, periods, vat
+from lib import audit, billing, drafts, issuing, periods, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.errors import Conflict, NotFound
@@ -344,7 +344,7 @@ def _require_prices(conn: Connection, month: date) -> None:
 
 
 def _exceptions_sql() -> str:
-    statements = _STATEMENTS.format(missing=invoices.MISSING_OF_BUYER, decision=vat.DECISION)
+    statements = _STATEMENTS.format(missing=issuing.MISSING_OF_BUYER, decision=vat.DECISION)
     return _EXCEPTIONS.format(statements=statements, absent=_ABSENT)
 
 

@@ -91,7 +91,7 @@ def pickable(conn: Connection, search: str, *, kept: Sequence[str] = (), limit: 
                  UNION ALL
                  (SELECT c.number, c.name FROM customers c WHERE c.phase = 'billed' AND {where}
                    ORDER BY c.sort_name, c.id LIMIT :limit)"""),
-        values | {"kept": list(kept), "limit": limit},
+        values | {"kept": [number.replace("\x00", "") for number in kept], "limit": limit},
     )
     return {row.number: row.name for row in found}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import audit, clock, documents, drafts, invoices, settings
+from lib import audit, clock, documents, drafts, invoices, issuing, settings
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
@@ -35,7 +35,7 @@ def _remove(draft: Invoice) -> None:
 def _cancel(document: Invoice, today: date) -> None:
     reason = st.session_state.get("cancel_reason", "")
     if session.attempt(
-        invoices.cancel, document.id, reason=reason, today=today, success=f"{document.number} is cancelled."
+        issuing.cancel, document.id, reason=reason, today=today, success=f"{document.number} is cancelled."
     ):
         st.session_state["invoice_next"] = session.result()
 
@@ -85,7 +85,7 @@ def ask_issue(draft: Invoice, today: date) -> None:
         f"It gets the next number, is dated today and **never changes afterwards**: a mistake is then corrected "
         f"by a cancellation. Gross {ui.money(draft.gross)} {draft.currency}.",
         "Issue",
-        work.Job(shown.ISSUE, "Issuing …", "Issuing is done.", invoices.issue, ([draft.id],), {"today": today}),
+        work.Job(shown.ISSUE, "Issuing …", "Issuing is done.", issuing.issue, ([draft.id],), {"today": today}),
         icon=":material/send:",
     )
 
@@ -260,7 +260,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
     """The whole page of a document."""
     with session.reading() as conn:
         today = clock.today(conn)
-        missing = invoices.lacks(conn, document.id, today=today) if document.state == "draft" else []
+        missing = issuing.lacks(conn, document.id, today=today) if document.state == "draft" else []
         buyer = documents.document(conn, document.id).buyer
     draw_head(document, today)
     work.run()

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, customer_lists, drafts, invoices, months, settings
+from lib import clock, customer_lists, drafts, invoices, issuing, months, settings
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.invoices import MOST_COUNTED, Filters, Invoice
@@ -225,7 +225,7 @@ def draw_actions(chosen: list[Invoice], today: date, currency: str) -> None:
                 documents.ISSUE,
                 "Issuing …",
                 "Issuing is done.",
-                invoices.issue,
+                issuing.issue,
                 ([one.id for one in waiting],),
                 {"today": today},
             ),

@@ -5,7 +5,7 @@ from datetime import date
 
 import streamlit as st
 
-from lib import clock, invoices, months, periods, settings
+from lib import clock, issuing, months, periods, settings
 from lib.auth import Permission
 from lib.months import Month, Preview
 from pages.shared import close_preview, documents, session, ui, work
@@ -116,12 +116,12 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
         st.metric("Drafts", f"{month.drafts:,}", border=True, height="stretch")
         st.metric("Issued", f"{month.issued:,}", border=True, height="stretch")
         st.metric("Unbilled statements", f"{month.unbilled:,}", border=True, height="stretch")
-    blocked: list[invoices.Blocked] = []
+    blocked: list[issuing.Blocked] = []
     if month.drafts:
         with session.reading() as conn:
-            waiting = invoices.reverse_charge_drafts(conn, month.month)
-            blocked = invoices.blocked_in(conn, month.month, today=today)
-            lacking = invoices.seller_lacks(conn)
+            waiting = issuing.reverse_charge_drafts(conn, month.month)
+            blocked = issuing.blocked_in(conn, month.month, today=today)
+            lacking = issuing.seller_lacks(conn)
         close_preview.draw_deadline(month.month, waiting, today)
         if lacking:
             st.error(
@@ -144,7 +144,7 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
             )  # fmt: skip
 
 
-def draw_blocked(blocked: list[invoices.Blocked]) -> None:
+def draw_blocked(blocked: list[issuing.Blocked]) -> None:
     """Drafts that would stay drafts; a click opens one."""
     ids = [one.invoice_id for one in blocked]
 
@@ -180,7 +180,7 @@ def draw_next(month: Month, first_open: date, today: date, *, issuable: bool) ->
             "From then on the month can't be reopened. Drafts that lack something stay drafts.",
             "Issue all",
             work.Job(
-                documents.ISSUE, f"Issuing the documents of {name} …", f"{name} is issued.", invoices.issue_month,
+                documents.ISSUE, f"Issuing the documents of {name} …", f"{name} is issued.", issuing.issue_month,
                 (month.month,), {"today": today},
             ),
             icon=":material/send:",

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import adjustments, bookings, customers, invoices, months, settings
+from lib import adjustments, bookings, customers, issuing, months, settings
 from lib.auth import Role, User
 from lib.drafts import DraftLine
 from tests import ledgers, people
@@ -96,9 +96,9 @@ def approve(conn: Connection, company: Company, month: date = JUNE, *, today: da
     return months.approve(conn, month, today=today, user=company.finance)
 
 
-def issue(conn: Connection, company: Company, month: date = JUNE, *, today: date = TODAY) -> invoices.Issued:
+def issue(conn: Connection, company: Company, month: date = JUNE, *, today: date = TODAY) -> issuing.Issued:
     """Issue a month as finance."""
-    return invoices.issue_month(conn, month, today=today, user=company.finance)
+    return issuing.issue_month(conn, month, today=today, user=company.finance)
 
 
 def line(amount: str, *, quantity: str = "1", name: str = "Workshop") -> DraftLine:

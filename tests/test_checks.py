@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import billing, checks, invoices, months
+from lib import billing, checks, issuing, months
 from tests import closes
 from tests.closes import JULY, JUNE, TODAY
 
@@ -13,7 +13,7 @@ def billed(conn: Connection) -> Connection:
     """June is closed and issued, July is open and rated; no trigger stands in the way of what follows."""
     company = closes.company(conn)
     months.approve(conn, JUNE, today=TODAY, user=company.finance)
-    invoices.issue_month(conn, JUNE, today=TODAY, user=company.finance)
+    issuing.issue_month(conn, JUNE, today=TODAY, user=company.finance)
     billing.ensure_rated(conn, JULY)
     conn.execute(text("SET LOCAL session_replication_role = replica"))
     return conn

@@ -16,6 +16,7 @@ from lib import (
     demo_seed,
     documents,
     invoices,
+    issuing,
     months,
     passwords,
     prices,
@@ -175,7 +176,7 @@ def test_october_shows_the_exceptions_and_can_be_closed(company: Connection) -> 
     assert set(months.preview(company, NOVEMBER, today=TODAY).exceptions) == set(months.EXCEPTIONS)
     assert preview.credit_notes == 1
     assert months.approve(company, OCTOBER, today=TODAY, user=finance) == preview.documents
-    issued = invoices.issue_month(company, OCTOBER, today=TODAY, user=finance)
+    issued = issuing.issue_month(company, OCTOBER, today=TODAY, user=finance)
     assert issued.count == preview.documents - 2
     assert {draft.customer.split(" ")[1] for draft in issued.blocked} == {"Heimatlos", "Esempio"}
     with pytest.raises(Conflict, match="2 drafts of October 2026"):

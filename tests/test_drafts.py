@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection
 
-from lib import audit, customers, db, drafts, invoices, settings
+from lib import audit, customers, db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.drafts import DraftLine
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
@@ -266,7 +266,7 @@ def test_two_who_draft_again_at_once_write_one_draft(database: str) -> None:
 def test_an_issued_document_is_neither_edited_nor_deleted(conn: Connection, company: Company) -> None:
     draft_id = closed_draft(conn, company)
     version = invoices.invoice(conn, draft_id).version
-    invoices.issue(conn, [draft_id], today=TODAY, user=company.finance)
+    issuing.issue(conn, [draft_id], today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="was issued and never changes"):
         edit(conn, company, draft_id, line("1"), version=version)
     with pytest.raises(Conflict, match="was issued and never changes"):

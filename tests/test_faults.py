@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from lib import billing, db, invoices, months, periods, postgres
+from lib import billing, db, invoices, issuing, months, periods, postgres
 from lib.auth import Role
 from tests import closes, databases, ledgers, people
 from tests.closes import JULY, JUNE, TODAY, Company
@@ -33,7 +33,7 @@ with db.transaction() as conn:
     finance = people.hire(conn)[Role.FINANCE]
     months.approve(conn, JUNE, today=TODAY, user=finance, progress=reached)
     reached("approved")
-    invoices.issue_month(conn, JUNE, today=TODAY, user=finance)
+    issuing.issue_month(conn, JUNE, today=TODAY, user=finance)
     reached("issued")
 """
 CUSTOMERS = 12
@@ -64,7 +64,7 @@ def assert_close_completes() -> None:
     with db.transaction() as conn:
         finance = people.hire(conn)[Role.FINANCE]
         assert months.approve(conn, JUNE, today=TODAY, user=finance) == CUSTOMERS
-        outcome = invoices.issue_month(conn, JUNE, today=TODAY, user=finance)
+        outcome = issuing.issue_month(conn, JUNE, today=TODAY, user=finance)
         assert (outcome.count, outcome.blocked) == (CUSTOMERS, [])
     with db.transaction() as conn:
         months.lock(conn, JUNE, user=finance)
@@ -140,14 +140,14 @@ def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done(tmp_pa
             with db.transaction() as conn:
                 assert closes.count(conn, "invoices", "state = 'issued'") == CUSTOMERS
             with db.transaction() as conn:
-                invoices.cancel(conn, newest(), reason="now", today=TODAY, user=made.finance)
+                issuing.cancel(conn, newest(), reason="now", today=TODAY, user=made.finance)
                 assert "ST-2026-00001" in closes.numbers(conn)
 
 
 def cancel_without_power(folder: Path, made: Company) -> None:
     """Cancel a document; the database goes before it is committed."""
     with db.transaction() as conn:
-        invoices.cancel(conn, newest(), reason="the plug again", today=TODAY, user=made.finance)
+        issuing.cancel(conn, newest(), reason="the plug again", today=TODAY, user=made.finance)
         kill_server(folder)
 
 

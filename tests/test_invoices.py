@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, audit, customers, db, drafts, invoices, settings
+from lib import adjustments, audit, customers, db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.invoices import Filters
@@ -33,15 +33,15 @@ def draft(conn: Connection, company: Company, *lines: drafts.DraftLine, customer
 
 def issued(conn: Connection, company: Company, *lines: drafts.DraftLine, customer: int | None = None) -> int:
     document = draft(conn, company, *lines, customer=customer)
-    outcome = invoices.issue(conn, [document], today=TODAY, user=company.finance)
+    outcome = issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert (outcome.count, outcome.blocked) == (1, [])
     return document
 
 
 def blocked(conn: Connection, company: Company, document: int) -> list[str]:
     """What keeps a draft back, which the page says beforehand in the same words."""
-    before = invoices.lacks(conn, document, today=TODAY)
-    outcome = invoices.issue(conn, [document], today=TODAY, user=company.finance)
+    before = issuing.lacks(conn, document, today=TODAY)
+    outcome = issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert outcome.count == 0
     assert outcome.blocked[0].missing == before
     assert invoices.invoice(conn, document).state == "draft"
@@ -60,7 +60,7 @@ def edit_customer(conn: Connection, company: Company, customer_id: int, **change
 def test_issuing_numbers_freezes_and_dates_the_documents(conn: Connection, company: Company) -> None:
     closes.approve(conn, company)
     outcome = closes.issue(conn, company)
-    assert outcome == invoices.Issued(2, "RE-2026-00001", "RE-2026-00002", [], [("RE-2026-00001", "RE-2026-00002")])
+    assert outcome == issuing.Issued(2, "RE-2026-00001", "RE-2026-00002", [], [("RE-2026-00001", "RE-2026-00002")])
     document = invoices.invoices_of(conn, company.with_users)[0]
     assert (document.state, document.issued_on, document.due_on) == ("issued", TODAY, date(2026, 7, 17))
     edit_customer(conn, company, company.with_users, name="Umbenannt GmbH")
@@ -89,7 +89,7 @@ def test_many_who_issue_at_once_leave_no_gap_and_a_failure_takes_no_number(datab
         for document in ids[worker::6]:
             try:
                 with db.transaction() as own:
-                    invoices.issue(own, [document], today=TODAY, user=company.finance)
+                    issuing.issue(own, [document], today=TODAY, user=company.finance)
                     if document in (ids[3], ids[10]):
                         raise RuntimeError("the power fails after the number was taken")
             except RuntimeError:
@@ -101,7 +101,7 @@ def test_many_who_issue_at_once_leave_no_gap_and_a_failure_takes_no_number(datab
         assert closes.numbers(conn) == [f"RE-2026-{index:05d}" for index in range(1, 23)]
         states = {invoices.invoice(conn, one).state for one in (ids[3], ids[10])}
         assert states == {"draft"}
-        assert invoices.issue(conn, [ids[3]], today=TODAY, user=company.finance).first_number == "RE-2026-00023"
+        assert issuing.issue(conn, [ids[3]], today=TODAY, user=company.finance).first_number == "RE-2026-00023"
 
 
 def test_of_a_double_click_one_issues(database: str) -> None:
@@ -114,7 +114,7 @@ def test_of_a_double_click_one_issues(database: str) -> None:
         together.wait()
         try:
             with db.transaction() as own:
-                return str(invoices.issue(own, ids, today=TODAY, user=company.finance).count)
+                return str(issuing.issue(own, ids, today=TODAY, user=company.finance).count)
         except Conflict as refusal:
             return str(refusal)
 
@@ -128,20 +128,20 @@ def test_of_a_double_click_one_issues(database: str) -> None:
 
 def test_each_year_and_each_series_starts_at_1(conn: Connection, company: Company) -> None:
     first, second, note = draft(conn, company), draft(conn, company), draft(conn, company, line("5", quantity="-1"))
-    invoices.issue(conn, [first], today=date(2026, 12, 31), user=company.finance)
-    outcome = invoices.issue(conn, [second, note], today=date(2027, 1, 1), user=company.finance)
+    issuing.issue(conn, [first], today=date(2026, 12, 31), user=company.finance)
+    outcome = issuing.issue(conn, [second, note], today=date(2027, 1, 1), user=company.finance)
     assert outcome.series == [("RE-2027-00001", "RE-2027-00001"), ("RK-2027-00001", "RK-2027-00001")]
     assert closes.numbers(conn) == ["RK-2027-00001", "RE-2026-00001", "RE-2027-00001"]
 
 
 def test_issuing_all_or_nothing_of_what_was_chosen(conn: Connection, company: Company) -> None:
     first, second = draft(conn, company), draft(conn, company)
-    invoices.issue(conn, [first], today=TODAY, user=company.finance)
+    issuing.issue(conn, [first], today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="already issued"):
-        invoices.issue(conn, [first, second], today=TODAY, user=company.finance)
+        issuing.issue(conn, [first, second], today=TODAY, user=company.finance)
     drafts.remove(conn, second, user=company.finance)
     with pytest.raises(NotFound, match="does not exist any more"):
-        invoices.issue(conn, [second], today=TODAY, user=company.finance)
+        issuing.issue(conn, [second], today=TODAY, user=company.finance)
 
 
 def test_a_month_that_is_not_closed_has_nothing_to_issue(conn: Connection, company: Company) -> None:
@@ -153,9 +153,9 @@ def test_a_month_that_is_not_closed_has_nothing_to_issue(conn: Connection, compa
 def test_other_roles_issue_and_cancel_nothing(conn: Connection, company: Company, role: Role) -> None:
     document = issued(conn, company)
     with pytest.raises(NotAllowed):
-        invoices.issue(conn, [draft(conn, company)], today=TODAY, user=company.people[role])
+        issuing.issue(conn, [draft(conn, company)], today=TODAY, user=company.people[role])
     with pytest.raises(NotAllowed):
-        invoices.cancel(conn, document, reason="x", today=TODAY, user=company.people[role])
+        issuing.cancel(conn, document, reason="x", today=TODAY, user=company.people[role])
 
 
 # ---------------------------------------------------------------------------------- what was issued stays
@@ -186,9 +186,7 @@ def test_a_cancellation_copies_the_original_negated_and_recomputes_nothing(conn:
     lines = [line("0.13", name=f"Line {index}") for index in range(10)] + [line("0.5", quantity="-1")]
     original = issued(conn, company, *lines)
     edit_customer(conn, company, company.with_users, name="Umbenannt GmbH", country="CH")
-    cancellation = invoices.cancel(
-        conn, original, reason="wrong customer", today=date(2026, 8, 1), user=company.finance
-    )
+    cancellation = issuing.cancel(conn, original, reason="wrong customer", today=date(2026, 8, 1), user=company.finance)
     before, after = invoices.invoice(conn, original), invoices.invoice(conn, cancellation)
     assert (before.state, before.cancelled_by_id, before.cancelled_by_number) == ("cancelled", after.id, after.number)
     assert (after.kind, after.number, after.cancels_number, after.state) == (
@@ -209,17 +207,17 @@ def test_a_cancellation_copies_the_original_negated_and_recomputes_nothing(conn:
 def test_what_cannot_be_cancelled(conn: Connection, company: Company) -> None:
     original = issued(conn, company)
     with pytest.raises(Invalid, match="The reason is required") as refusal:
-        invoices.cancel(conn, original, reason=" ", today=TODAY, user=company.finance)
+        issuing.cancel(conn, original, reason=" ", today=TODAY, user=company.finance)
     assert refusal.value.field == "reason"
-    cancellation = invoices.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+    cancellation = issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="RE-2026-00001 is cancelled and can't be cancelled"):
-        invoices.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+        issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="A cancellation is not cancelled"):
-        invoices.cancel(conn, cancellation, reason="x", today=TODAY, user=company.finance)
+        issuing.cancel(conn, cancellation, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="A draft is deleted, not cancelled"):
-        invoices.cancel(conn, draft(conn, company), reason="x", today=TODAY, user=company.finance)
+        issuing.cancel(conn, draft(conn, company), reason="x", today=TODAY, user=company.finance)
     with pytest.raises(NotFound):
-        invoices.cancel(conn, 10**9, reason="x", today=TODAY, user=company.finance)
+        issuing.cancel(conn, 10**9, reason="x", today=TODAY, user=company.finance)
 
 
 @pytest.mark.row("B1")
@@ -227,10 +225,10 @@ def test_cancelling_a_document_of_the_close_releases_its_charges(conn: Connectio
     closes.approve(conn, company)
     closes.issue(conn, company)
     original = invoices.invoices_of(conn, company.with_ips)[0]
-    invoices.cancel(conn, original.id, reason="x", today=TODAY, user=company.finance)
+    issuing.cancel(conn, original.id, reason="x", today=TODAY, user=company.finance)
     assert [(one.customer_id, one.amount) for one in invoices.unbilled(conn)] == [(company.with_ips, Decimal("460.00"))]
     again = drafts.draft_unbilled(conn, company.with_ips, JUNE, user=company.finance)
-    invoices.issue(conn, [again], today=TODAY, user=company.finance)
+    issuing.issue(conn, [again], today=TODAY, user=company.finance)
     printed = [[astuple(one)[2:8] for one in invoices.lines(conn, one)] for one in (original.id, again)]
     assert printed[0] == printed[1]
     assert invoices.unbilled(conn) == []
@@ -246,7 +244,7 @@ def test_of_two_who_cancel_at_once_one_is_refused(database: str) -> None:
         together.wait()
         try:
             with db.transaction() as own:
-                invoices.cancel(own, document, reason="x", today=TODAY, user=company.finance)
+                issuing.cancel(own, document, reason="x", today=TODAY, user=company.finance)
         except Conflict:
             return False
         return True
@@ -285,7 +283,7 @@ def test_a_rate_that_changes_after_the_draft_is_looked_up_at_the_issue(conn: Con
         conn, company.with_users, service_from=JULY, service_until=JULY, lines=[line("100")], user=company.finance
     )
     settings.set_vat_rate(conn, valid_from=JULY, rate=Decimal(21), user=company.admin)
-    invoices.issue(conn, [document], today=TODAY, user=company.finance)
+    issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert invoices.invoice(conn, document).vat == Decimal("21.00")
 
 
@@ -311,15 +309,15 @@ def test_an_eu_business_without_a_valid_vat_id_is_blocked_until_it_has_one(conn:
     assert blocked(conn, company, document)[0].startswith("a valid VAT ID")
     assert invoices.invoice(conn, document).vat_category is None
     edit_customer(conn, company, austria, vat_id="ATU13585627")
-    assert invoices.lacks(conn, document, today=TODAY) == []
-    invoices.issue(conn, [document], today=TODAY, user=company.finance)
+    assert issuing.lacks(conn, document, today=TODAY) == []
+    issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert invoices.invoice(conn, document).vat_category == "AE"
 
 
 def test_the_others_are_issued_beside_a_blocked_one(conn: Connection, company: Company) -> None:
     closes.abroad(conn, company, "Alpenhof", "AT")
     closes.approve(conn, company)
-    assert [one.customer.split(" ", 1)[1] for one in invoices.blocked_in(conn, JUNE, today=TODAY)] == ["Alpenhof"]
+    assert [one.customer.split(" ", 1)[1] for one in issuing.blocked_in(conn, JUNE, today=TODAY)] == ["Alpenhof"]
     outcome = closes.issue(conn, company)
     assert (outcome.count, len(outcome.blocked), outcome.last_number) == (2, 1, "RE-2026-00002")
     assert closes.numbers(conn) == ["RE-2026-00001", "RE-2026-00002"]
@@ -331,11 +329,11 @@ def test_the_others_are_issued_beside_a_blocked_one(conn: Connection, company: C
 def test_an_incomplete_seller_issues_nothing_and_is_told_what_lacks(conn: Connection, company: Company) -> None:
     conn.execute(text("UPDATE company SET street = '', tax_number = '', vat_id = ''"))
     document = draft(conn, company)
-    assert invoices.lacks(conn, document, today=TODAY) == [
+    assert issuing.lacks(conn, document, today=TODAY) == [
         "the street of our company", "the tax number or VAT ID of our company"
     ]  # fmt: skip
     with pytest.raises(Invalid, match="incomplete: the street, the tax number or VAT ID"):
-        invoices.issue(conn, [document], today=TODAY, user=company.finance)
+        issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert invoices.invoice(conn, document).state == "draft"
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import billing, bookings, customers, db, drafts, invoices, months, periods, prices
+from lib import billing, bookings, customers, db, drafts, invoices, issuing, months, periods, prices
 from lib.auth import Role, User
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, ledgers
@@ -97,7 +97,7 @@ def test_other_roles_close_nothing(conn: Connection, company: Company, role: Rol
         lambda: months.approve(conn, JUNE, today=TODAY, user=person),
         lambda: months.lock(conn, JUNE, user=person),
         lambda: months.reopen(conn, JUNE, user=person),
-        lambda: invoices.issue_month(conn, JUNE, today=TODAY, user=person),
+        lambda: issuing.issue_month(conn, JUNE, today=TODAY, user=person),
     ):
         with pytest.raises(NotAllowed, match=f"Your role \\({role}\\) may not"):
             action()
@@ -296,8 +296,8 @@ def test_the_preview_shows_what_the_close_then_bills_and_writes_nothing(conn: Co
 def test_reverse_charge_documents_have_a_deadline(conn: Connection, company: Company) -> None:
     closes.abroad(conn, company, "Lumière SARL", "FR", "FR40303265045")
     assert months.preview(conn, JUNE, today=TODAY).reverse_charge == 1
-    assert invoices.reverse_charge_deadline(JUNE) == date(2026, 7, 15)
-    assert invoices.reverse_charge_deadline(date(2026, 12, 1)) == date(2027, 1, 15)
+    assert issuing.reverse_charge_deadline(JUNE) == date(2026, 7, 15)
+    assert issuing.reverse_charge_deadline(date(2026, 12, 1)) == date(2027, 1, 15)
 
 
 def test_every_kind_of_exception_is_found(conn: Connection, company: Company) -> None:

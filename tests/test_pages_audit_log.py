@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from streamlit.testing.v1 import AppTest
 
 from lib import customers, db, settings
@@ -96,6 +98,15 @@ def test_any_search_is_only_text(open_page: OpenPage, history: None, typed: str)
     page = open_page("audit_log.py")
     page.text_input(key="search").set_value(typed).run()
     assert not page.exception
+
+
+@pytest.mark.row("B10")
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+)
+def test_nobody_can_edit_the_log(conn: Connection, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="never changed"):
+        conn.execute(text(statement + (" CASCADE" if statement.startswith("TRUNCATE") else "")))
 
 
 def test_filters_come_from_the_address(open_page: OpenPage, history: None) -> None:

@@ -187,3 +187,8 @@ def test_the_panel_explains_an_amount_and_an_adjustment(company: Company, open_p
     page.session_state.cost_explained = (company.with_users, company.ips, JUNE)
     page.run()
     assert not page.exception and any("Nothing is charged" in info.value for info in page.info)
+
+
+def test_an_address_with_odd_text_is_only_text(company: Company, open_page: Open) -> None:
+    page = open_page(PAGE, Role.VIEWER, cost_customer="\0", cost_search="\0 '; --")
+    assert not page.exception

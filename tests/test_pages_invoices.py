@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import db, drafts, invoices, settings
+from lib import db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import line_editor
@@ -56,7 +56,7 @@ def said(page: AppTest) -> str:
 @pytest.mark.row("S3")
 def test_the_list_shows_documents_with_their_states_and_sums(company: Company, open_page: Open) -> None:
     with db.transaction() as conn:
-        invoices.issue(conn, [draft_of(company)], today=TODAY, user=company.finance)
+        issuing.issue(conn, [draft_of(company)], today=TODAY, user=company.finance)
     page = open_page("invoices.py", Role.FINANCE)
     assert not page.exception
     assert table(page, "number") == ["Draft", "RE-2026-00001"]
@@ -199,7 +199,7 @@ def test_a_cancelled_document_and_its_cancellation_name_each_other(company: Comp
     issue_all(company)
     original = draft_of(company)
     with db.transaction() as conn:
-        other = invoices.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+        other = issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     links = [one.proto.label for one in open_page("invoice.py", Role.FINANCE, id=str(original)).get("page_link")]
     assert "Cancelled by ST-2026-00001" in links
     page = open_page("invoice.py", Role.FINANCE, id=str(other))

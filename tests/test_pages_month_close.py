@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, invoices, months, prices
+from lib import customers, db, issuing, months, prices
 from lib.auth import Role
 from pages.shared import documents, work
 from tests import closes, ledgers
@@ -107,7 +107,7 @@ def test_approve_issue_and_lock_run_in_the_pages_body_once(company: Company, ope
     have_done(work.Job("approve", "Closing …", "Approved.", months.approve, (JUNE,), {"today": TODAY}, steps=True))
     assert "Approved." in said(page)
     assert {"Issue all (2)", "Reopen"} <= buttons(page)
-    have_done(work.Job(documents.ISSUE, "Issuing …", "Issued.", invoices.issue_month, (JUNE,), {"today": TODAY}))
+    have_done(work.Job(documents.ISSUE, "Issuing …", "Issued.", issuing.issue_month, (JUNE,), {"today": TODAY}))
     assert "Issued 2 documents: RE-2026-00001 – RE-2026-00002." in said(page)
     assert "Lock June 2026" in buttons(page)
     assert "Reopen" not in buttons(page)

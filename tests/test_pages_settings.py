@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import insert
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, invoices, periods, settings, tables
+from lib import customers, db, issuing, periods, settings, tables
 from lib.auth import Role
 from tests import people
 
@@ -66,7 +66,7 @@ def test_a_new_company_is_set_up_from_here(open_page: OpenPage) -> None:
     assert all(company().required.values())
     with db.transaction() as conn:
         assert periods.open_month(conn) == date(2026, 5, 1)
-        assert invoices.seller_lacks(conn) == []
+        assert issuing.seller_lacks(conn) == []
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES, Role.FINANCE])

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import streamlit as st
 
-from lib import invoices, months
+from lib import issuing, months
 from lib.months import EXCEPTIONS, Preview
 from pages.shared import session, ui
 
@@ -19,7 +19,7 @@ _COLOURS = {"no_price": "red", "no_address": "orange", "no_vat_decision": "orang
 def draw_deadline(month: date, waiting: int, today: date) -> None:
     """Reverse-charge documents that are `waiting` have a day until which they must be issued."""
     if waiting:
-        deadline = invoices.reverse_charge_deadline(month)
+        deadline = issuing.reverse_charge_deadline(month)
         many = "1 document of this month is" if waiting == 1 else f"{waiting:,} documents of this month are"
         late = " **That day has passed.**" if today > deadline else ""
         st.warning(

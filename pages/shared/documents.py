@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from lib.invoices import KINDS, Invoice, Issued
+from lib.invoices import KINDS, Invoice
+from lib.issuing import Issued
 from pages.shared import ui, work
 
 STATES = ("draft", "issued", "partly_paid", "paid", "overdue", "written_off", "cancelled")

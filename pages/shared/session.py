@@ -18,7 +18,7 @@ import streamlit as st
 from lib import clock, db, sessions, staff
 from lib.auth import Permission, User
 from lib.db import Connection
-from lib.errors import BillingError, Invalid, NotAllowed
+from lib.errors import AlreadyDone, BillingError, Invalid, NotAllowed
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
 from pages.shared import sign_in
 
@@ -83,7 +83,8 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
 
     Calls `action(conn, *args, user=…, **kwargs)` in one transaction. The outcome is shown by
     `show_outcome` after the rerun, an Invalid's sentence also by `field_error` at its field. True if it was saved;
-    `result()` then gives what the action returned.
+    `result()` then gives what the action returned. A form sent twice is saved once: the second time ends well, too,
+    but returns False.
     """
     for key in (_OUTCOME, _FIELDS, _RESULT):
         st.session_state.pop(key, None)
@@ -96,6 +97,9 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
             raise NotAllowed("Change your password first. Nothing was saved.")
         with db.transaction() as conn:
             returned = action(conn, *args, user=user, **kwargs)
+    except AlreadyDone:  # the second click of a double click: what the person wanted is saved
+        st.session_state[_OUTCOME] = Outcome("success", success)
+        return False
     except BillingError as refusal:
         if isinstance(refusal, Invalid) and refusal.field:
             st.session_state[_FIELDS] = {refusal.field: str(refusal)}

@@ -1,0 +1,355 @@
+"""Issuing and cancelling: gapless numbers, frozen sides, § 14 (4) UStG complete (rows S3, B1).
+
+Issuing is one transaction: claim the drafts, check what the law demands, lock the series, take the
+numbers, freeze seller and buyer. A cancellation names its original and copies its rates and amounts
+negated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lib import audit, drafts, vat
+from lib.auth import Permission, User, require
+from lib.clock import next_month
+from lib.db import conflicts
+from lib.errors import Conflict, Invalid, NotFound
+from lib.fields import line as text_line
+from lib.invoices import STATES
+
+# The address that the document goes to. Alias c is customers.
+_BILLING = {
+    "name": "CASE WHEN c.separate_billing THEN c.billing_name ELSE c.name END",
+    "street": "CASE WHEN c.separate_billing THEN c.billing_street ELSE c.street END",
+    "postcode": "CASE WHEN c.separate_billing THEN c.billing_postcode ELSE c.postcode END",
+    "city": "CASE WHEN c.separate_billing THEN c.billing_city ELSE c.city END",
+    "country": "CASE WHEN c.separate_billing AND c.billing_country <> '' THEN c.billing_country ELSE c.country END",
+}
+_BUYER = f"""jsonb_build_object('number', c.number, {", ".join(f"'{key}', {value}" for key, value in _BILLING.items())},
+    'vat_id', c.vat_id, 'contact_name', c.contact_name,
+    'email', CASE WHEN c.billing_email <> '' THEN c.billing_email ELSE c.contact_email END)"""
+
+# What the buyer's side of a document lacks, in words; an empty array where nothing does.
+MISSING_OF_BUYER = f"""array_remove(ARRAY[
+    CASE WHEN ({_BILLING["street"]}) = '' THEN 'the street' END,
+    CASE WHEN ({_BILLING["postcode"]}) = '' THEN 'the postcode' END,
+    CASE WHEN ({_BILLING["city"]}) = '' THEN 'the city' END], NULL)"""
+
+# The German rate of the day on which a line's service ends. Aliases l and i.
+_RATE_OF_LINE = vat.RATE.format(day="coalesce(l.service_until, i.service_until)")
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A draft that can't be issued, and what it lacks."""
+
+    invoice_id: int
+    customer: str
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class Issued:
+    """What an issue did: the documents that got a number, and those that lack something.
+
+    `series` has the first and the last number of each series that was used.
+    """
+
+    count: int
+    first_number: str | None
+    last_number: str | None
+    blocked: list[Blocked] = field(default_factory=list)
+    series: list[tuple[str, str]] = field(default_factory=list)
+
+
+def issue(conn: Connection, invoice_ids: Sequence[int], *, today: date, user: User) -> Issued:
+    """Issue these drafts that are complete; the others are returned with what they lack.
+
+    Raises NotFound or Conflict where one of them is no draft any more: nothing is issued then.
+    """
+    require(user, Permission.EDIT_INVOICES)
+    wanted = sorted(set(invoice_ids))
+    found = conn.execute(
+        text("SELECT id, state FROM invoices WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE"),
+        {"ids": wanted},
+    ).all()
+    if len(found) < len(wanted):
+        raise NotFound("A draft does not exist any more. Nothing was issued: reload the list.")
+    if any(row.state != "draft" for row in found):
+        raise Conflict(
+            "A document was already issued, perhaps by a colleague. Nothing was issued now: reload the list."
+        )
+    return _issue(conn, "i.id = ANY(CAST(:ids AS bigint[]))", {"ids": wanted}, today=today, user=user)
+
+
+def issue_month(conn: Connection, month: date, *, today: date, user: User) -> Issued:
+    """Issue all complete drafts of a closed month."""
+    require(user, Permission.EDIT_INVOICES)
+    # FOR UPDATE: no charges are drafted again for the month between counting its drafts and numbering them.
+    state = conn.scalar(text("SELECT state FROM months WHERE month = :month FOR UPDATE"), {"month": month})
+    if state not in ("approved", "locked"):
+        raise Conflict(f"{month:%B %Y} is not closed, so it has no documents to issue. Approve it first.")
+    condition = "i.month = :month AND i.state = 'draft'"
+    conn.execute(text(f"SELECT id FROM invoices i WHERE {condition} ORDER BY id FOR UPDATE"), {"month": month})
+    return _issue(conn, condition, {"month": month}, today=today, user=user)
+
+
+def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user: User) -> int:
+    """Cancel an issued document by a cancellation invoice that names it; returns the new document's id.
+
+    Its charges of the month close become unbilled. Rates and amounts are copied negated.
+    """
+    require(user, Permission.EDIT_INVOICES)
+    reason = text_line(reason, field="reason", label="The reason", required=True)
+    original = conn.execute(
+        text("SELECT id, kind, state, number, customer_id FROM invoices WHERE id = :id FOR UPDATE"), {"id": invoice_id}
+    ).one_or_none()
+    if original is None:
+        raise NotFound("This document does not exist.")
+    if original.kind == "cancellation":
+        raise Conflict("A cancellation is not cancelled. Write a new invoice instead.")
+    if original.state == "draft":
+        raise Conflict("A draft is deleted, not cancelled.")
+    if original.state != "issued":
+        raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
+    with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
+        cancellation_id = _copy_negated(conn, invoice_id, today=today, user=user)
+    _number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
+    drafts.release(conn, invoice_id)
+    conn.execute(
+        text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}
+    )
+    audit.record(
+        conn, "cancelled", "invoice", invoice_id, user_id=user.id, customer_id=original.customer_id,
+        changes={"state": (STATES["issued"], STATES["cancelled"]), "reason": (None, reason)},
+    )  # fmt: skip
+    return cancellation_id
+
+
+def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: date, user: User) -> Issued:
+    missing_of_seller = seller_lacks(conn)
+    if missing_of_seller:
+        raise Invalid(f"The company's data is incomplete: {', '.join(missing_of_seller)}. See Settings → Company.")
+    # The customer's country or VAT ID, or the rate of an open month, changed since it was drafted.
+    # Lines of the close lie in closed months, whose rates can't change.
+    stale = conn.scalars(
+        text(f"""SELECT i.id FROM invoices i JOIN customers c ON c.id = i.customer_id
+                  WHERE {condition} AND (i.vat_category IS DISTINCT FROM {vat.DECISION}
+                        OR i.vat_category = 'S' AND (i.month IS NULL OR i.version > 1) AND EXISTS (
+                            SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND NOT l.from_close
+                               AND l.vat_rate IS DISTINCT FROM {_RATE_OF_LINE}))"""),
+        values,
+    ).all()
+    if stale:
+        drafts.recompute(conn, stale)
+    blocked = _blocked(conn, condition, values | {"today": today})
+    complete = f"{condition} AND NOT i.id = ANY(CAST(:blocked AS bigint[]))"
+    values = values | {"blocked": [draft.invoice_id for draft in blocked]}
+    return _number(conn, complete, values, today=today, user=user, action="issue", blocked=blocked)
+
+
+def lacks(conn: Connection, invoice_id: int, *, today: date) -> list[str]:
+    """What keeps a draft from being issued today, in words: our side's data, the customer's, the document's."""
+    condition, values = "i.id = :id AND i.state = 'draft'", {"id": invoice_id, "today": today}
+    blocked = _blocked(conn, condition, values, decided=vat.DECISION)
+    return [f"{what} of our company" for what in seller_lacks(conn)] + (blocked[0].missing if blocked else [])
+
+
+def blocked_in(conn: Connection, month: date, *, today: date, limit: int = 50) -> list[Blocked]:
+    """The month's drafts that could not be issued today, with what they lack on the customer's side."""
+    condition, values = "i.month = :month AND i.state = 'draft'", {"month": month, "today": today}
+    return _blocked(conn, condition, values, decided=vat.DECISION, limit=limit)
+
+
+def reverse_charge_drafts(conn: Connection, month: date) -> int:
+    """How many drafts of a closed month will be issued under reverse charge."""
+    waiting: int = conn.execute(
+        text(f"""SELECT count(*) FROM invoices i JOIN customers c ON c.id = i.customer_id
+                  WHERE i.month = :month AND i.state = 'draft' AND {vat.DECISION} = 'AE'"""),
+        {"month": month},
+    ).scalar_one()
+    return waiting
+
+
+def seller_lacks(conn: Connection) -> list[str]:
+    """What our own side of a document lacks under § 14 (4) UStG, in words."""
+    row = conn.execute(text("SELECT * FROM company")).one()
+    return [
+        f"the {label}"
+        for label, value in (
+            ("name", row.name),
+            ("street", row.street),
+            ("postcode", row.postcode),
+            ("city", row.city),
+            ("tax number or VAT ID", row.tax_number or row.vat_id),
+        )
+        if not value
+    ]
+
+
+def _blocked(
+    conn: Connection,
+    condition: str,
+    values: dict[str, Any],
+    *,
+    decided: str = "i.vat_category",
+    limit: int | None = None,
+) -> list[Blocked]:
+    """The drafts of `condition` that lack something. `decided` is the VAT category they will have, in SQL."""
+    found = conn.execute(
+        text(f"""
+            SELECT id, customer, missing FROM (
+                SELECT i.id, c.number || ' ' || c.name AS customer, {MISSING_OF_BUYER}
+                       || CASE WHEN {decided} IS NULL THEN ARRAY[CAST(:vat AS text)] ELSE '{{}}' END
+                       || CASE WHEN {decided} = 'AE' AND o.vat_id = '' THEN ARRAY['our own VAT ID'] ELSE '{{}}' END
+                       || CASE WHEN NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
+                               THEN ARRAY['a line'] ELSE '{{}}' END
+                       || CASE WHEN i.due_on < :today THEN ARRAY['a due date that is not past'] ELSE '{{}}' END
+                       || CASE WHEN {decided} = 'S' AND EXISTS
+                               (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND l.vat_rate IS NULL
+                                   AND {_RATE_OF_LINE} IS NULL)
+                               THEN ARRAY['a VAT rate for the service period (Settings → VAT rates)'] ELSE '{{}}' END
+                       AS missing
+                  FROM invoices i JOIN customers c ON c.id = i.customer_id CROSS JOIN company o
+                 WHERE {condition}) looked_at
+             WHERE cardinality(missing) > 0 ORDER BY id LIMIT :limit"""),
+        values | {"vat": vat.MISSING, "limit": limit},
+    )
+    return [Blocked(row.id, row.customer, list(row.missing)) for row in found]
+
+
+def _number(
+    conn: Connection,
+    condition: str,
+    values: dict[str, Any],
+    *,
+    today: date,
+    user: User,
+    action: str,
+    blocked: Sequence[Blocked] = (),
+) -> Issued:
+    """Give the drafts of `condition` their numbers and freeze them. Numbers follow the drafts' order."""
+    counts = conn.execute(
+        text(f"SELECT kind, count(*) AS drafts FROM invoices i WHERE {condition} GROUP BY kind ORDER BY kind DESC"),
+        values,
+    ).all()
+    last = {row.kind: _take(conn, row.kind, today.year, row.drafts) for row in counts}
+    first_index = {row.kind: last[row.kind] - row.drafts for row in counts}
+    evidence = """jsonb_build_object('country', c.country, 'vat_id', c.vat_id, 'valid', c.vat_id_valid,
+                                     'checked_on', c.vat_id_checked_on)"""
+    issued = values | {
+        "today": today, "year": today.year, "seller": _frozen_seller(conn),
+        "kinds": list(first_index), "firsts": list(first_index.values()),
+    }  # fmt: skip
+    conn.execute(
+        text(f"""
+            WITH numbered AS (
+                SELECT i.id, f.first + row_number() OVER (PARTITION BY i.kind ORDER BY i.id) AS number_index,
+                       s.prefix, s.digits
+                  FROM invoices i
+                  JOIN unnest(CAST(:kinds AS text[]), CAST(:firsts AS int[])) AS f(kind, first) ON f.kind = i.kind
+                  JOIN number_series s ON s.kind = i.kind
+                 WHERE {condition}
+            )
+            UPDATE invoices d
+               SET state = 'issued', number_year = :year, number_index = n.number_index,
+                   number = n.prefix || '-' || :year || '-'
+                            || lpad(n.number_index::text, greatest(n.digits, length(n.number_index::text)), '0'),
+                   issued_on = :today, seller_id = :seller,
+                   due_on = coalesce(d.due_on, CAST(:today AS date) + coalesce(c.payment_days, o.payment_days)),
+                   buyer = coalesce(d.buyer, {_BUYER}), vat_evidence = coalesce(d.vat_evidence, {evidence}),
+                   version = d.version + 1
+              FROM numbered n, customers c, company o
+             WHERE n.id = d.id AND c.id = d.customer_id"""),
+        issued,
+    )
+    numbered = "number_year = :year AND kind = ANY(:kinds) AND (number_index > :first AND number_index <= :last)"
+    series_used: list[tuple[str, str]] = []
+    for kind in first_index:
+        series = {"year": today.year, "kinds": [kind], "first": first_index[kind], "last": last[kind]}
+        audit.record_all(
+            conn,
+            action,
+            "invoice",
+            query=f"""SELECT id AS object_id, customer_id,
+                             jsonb_build_object('number', jsonb_build_array(NULL, number),
+                                                'gross', jsonb_build_array(NULL, gross::text)) AS changes
+                        FROM invoices WHERE {numbered}""",
+            values=series,
+            user_id=user.id,
+        )
+        ends = text(
+            f"""SELECT number FROM invoices WHERE {numbered} AND number_index IN (:first + 1, :last)
+                 ORDER BY number_index"""
+        )
+        numbers = conn.scalars(ends, series).all()
+        series_used.append((numbers[0], numbers[-1]))
+    total = sum(row.drafts for row in counts)
+    first, final = (series_used[0][0], series_used[-1][1]) if series_used else (None, None)
+    return Issued(total, first, final, list(blocked), series_used)
+
+
+def _take(conn: Connection, kind: str, year: int, count: int) -> int:
+    """Take `count` numbers of a series and return the last; holds the series until the transaction ends."""
+    last: int = conn.execute(
+        text("""INSERT INTO number_counters AS n (kind, year, last) VALUES (:kind, :year, :count)
+                ON CONFLICT (kind, year) DO UPDATE SET last = n.last + excluded.last RETURNING last"""),
+        {"kind": kind, "year": year, "count": count},
+    ).scalar_one()
+    return last
+
+
+def _frozen_seller(conn: Connection) -> int:
+    """The row of `sellers` that equals the company as it is now; added where there is none."""
+    conn.execute(
+        text("""
+            INSERT INTO sellers (content, content_hash, logo)
+            SELECT content, encode(sha256(convert_to(content::text, 'UTF8') || coalesce(logo, ''::bytea)), 'hex'), logo
+              FROM (SELECT to_jsonb(company) - '{id,logo,version,intro_de,intro_en,closing_de,closing_en,timezone,
+                           payment_days,change_threshold_percent,self_service_article_name,
+                           self_service_article_number}'::text[] AS content, logo FROM company) now
+            ON CONFLICT (content_hash) DO NOTHING""")
+    )
+    seller_id: int = conn.execute(
+        text("""SELECT s.id FROM sellers s, company o
+                 WHERE s.content <@ to_jsonb(o) AND s.logo IS NOT DISTINCT FROM o.logo ORDER BY s.id DESC LIMIT 1""")
+    ).scalar_one()
+    return seller_id
+
+
+def _copy_negated(conn: Connection, invoice_id: int, *, today: date, user: User) -> int:
+    values = {"id": invoice_id, "today": today, "user_id": user.id}
+    copy_id: int = conn.execute(
+        text("""
+            INSERT INTO invoices (kind, customer_id, cancels_id, due_on, service_from, service_until, language,
+                                  currency, purchase_order, net, vat, gross, vat_category, created_by)
+            SELECT 'cancellation', customer_id, id, :today, service_from, service_until, language, currency,
+                   purchase_order, -net, -vat, -gross, vat_category, :user_id
+              FROM invoices WHERE id = :id RETURNING id"""),
+        values,
+    ).scalar_one()
+    values["copy"] = copy_id
+    conn.execute(
+        text("""
+            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
+                                       unit_price, amount, vat_rate, service_from, service_until)
+            SELECT :copy, position, product_id, from_close, name, detail, -quantity, unit,
+                   unit_price, -amount, vat_rate, service_from, service_until
+              FROM invoice_lines WHERE invoice_id = :id"""),
+        values,
+    )
+    # The buyer of the original, not of today: the cancellation mirrors the document it names.
+    conn.execute(
+        text("""UPDATE invoices n SET buyer = o.buyer, vat_evidence = o.vat_evidence
+                  FROM invoices o WHERE o.id = :id AND n.id = :copy"""),
+        values,
+    )
+    return copy_id
+
+
+def reverse_charge_deadline(month: date) -> date:
+    """The day until which reverse-charge invoices of a month must be issued (§ 14a (1) UStG)."""
+    return next_month(month).replace(day=15)
