@@ -240,9 +240,9 @@ def _delta(total: reports.Total) -> str:
     if not total.change:
         return "unchanged"
     percent = total.percent
-    if percent is None:
+    if percent is None or abs(percent) < Decimal("0.05"):  # which would print as 0.0 %
         return f"{total.change:+,.2f}"
-    return f"{percent:+.1f} %" if abs(percent) >= Decimal("0.05") else f"{percent:+.3f} %"
+    return f"{percent:+.1f} %"
 
 
 def _signed(change: Decimal | None) -> str:

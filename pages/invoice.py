@@ -12,6 +12,7 @@ from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
 from pages.shared import documents as shown
 from pages.shared import draft_form, line_editor, session, ui, work
+from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
     "S": "Taxed in Germany",
@@ -160,7 +161,11 @@ def draw_facts(document: Invoice, buyer: Any) -> None:
     with left.container(border=True, height="stretch"):
         st.markdown("**Bill to**")
         place = " ".join(part for part in (buyer.postcode, buyer.city) if part)
-        st.text("\n".join(part for part in (buyer.name, buyer.street, place, buyer.country) if part))
+        st.text(
+            "\n".join(
+                part for part in (buyer.name, buyer.street, place, COUNTRIES.get(buyer.country, buyer.country)) if part
+            )
+        )
         if buyer.vat_id:
             st.caption(f"VAT ID {session.escaped(buyer.vat_id)}")
         if document.state == "draft":
