@@ -5,11 +5,14 @@ from playwright.sync_api import Page
 
 # Streamlit's own: its menu puts section titles between the items of a list; its toast is a dialog without a name.
 STREAMLITS_OWN = ["[data-testid=stSidebarNavItems]", "[data-testid=stToast]"]
+# It writes white on the primary colour, and the same colour on the background: in the dark, no colour does for both.
+OWN_IN_THE_DARK = ["[data-testid=stBaseButton-primary]", "[data-testid=stBaseButton-primaryFormSubmit]"]
 
 
-def violations(page: Page) -> list[str]:
-    """Rule and element of each serious or critical violation outside STREAMLITS_OWN."""
-    excluded = {"exclude": [[selector] for selector in STREAMLITS_OWN]}
+def violations(page: Page, *, dark: bool = False) -> list[str]:
+    """Rule and element of each serious or critical violation outside STREAMLITS_OWN, in the `dark` OWN_IN_THE_DARK."""
+    apart = STREAMLITS_OWN + (OWN_IN_THE_DARK if dark else [])
+    excluded = {"exclude": [[selector] for selector in apart]}
     found = Axe().run(page, context=excluded, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:300]}"
