@@ -412,5 +412,8 @@ def _require_number(value: Decimal, decimals: int, *, field: str, label: str) ->
 
 
 def _require_period(service_from: date, service_until: date) -> None:
+    for field, day in (("service_from", service_from), ("service_until", service_until)):
+        if not 2000 <= day.year <= 2199:
+            raise Invalid(f"{day:%d %b %Y} can't be a day of service.", field=field)
     if service_until < service_from:
         raise Invalid("The service period ends before it starts.", field="service_until")

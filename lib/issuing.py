@@ -16,7 +16,7 @@ from lib import audit, drafts, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.db import conflicts
-from lib.errors import Conflict, Invalid, NotFound
+from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
 from lib.fields import line as text_line
 from lib.invoices import STATES
 
@@ -113,6 +113,8 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
         raise Conflict("A cancellation is not cancelled. Write a new invoice instead.")
     if original.state == "draft":
         raise Conflict("A draft is deleted, not cancelled.")
+    if original.state == "cancelled":
+        raise AlreadyDone(f"{original.number} was already cancelled.")
     if original.state != "issued":
         raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
@@ -130,6 +132,8 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
 
 
 def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: date, user: User) -> Issued:
+    # No customer may move to another country between the VAT decision and the frozen address.
+    conn.execute(text("LOCK TABLE customers IN SHARE MODE"))
     missing_of_seller = seller_lacks(conn)
     if missing_of_seller:
         raise Invalid(f"The company's data is incomplete: {', '.join(missing_of_seller)}. See Settings → Company.")

@@ -8,7 +8,7 @@ from babel.numbers import format_decimal
 from lib.errors import Invalid
 
 CENT = Decimal("0.01")
-# What NUMERIC(14, 2) and NUMERIC(14, 4) hold, with room for sums.
+# What a person may type. The columns are wider, so that no product or sum of such amounts overflows.
 LARGEST = Decimal("999999999.99")
 _GROUPS = re.compile(r"\d{1,3}([.,' ]\d{3})+")
 

@@ -85,7 +85,7 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
 
 def _copied(conn: Connection, statement: str, values: dict[str, Any]) -> Iterator[bytes]:
     """What COPY sends, a row at a time. It takes no parameters by itself: psycopg puts them in, quoted."""
-    conn.execute(text("SET LOCAL work_mem = '64MB'"))
+    conn.execute(text("SET LOCAL work_mem = '192MB'"))
     compiled = text(statement).compile(dialect=conn.dialect)
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)

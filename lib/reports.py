@@ -126,27 +126,31 @@ def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset
 # ---------------------------------------------------------------------------------- the rows
 
 # A charge per row; and one row without product for a billed customer's month that has none.
+# Customers get their place in the order first: 400,000 rows sort by a number faster than by names.
 _ROWS = """
+WITH listed AS MATERIALIZED (
+    SELECT c.id, c.number, c.name, c.billed_from, c.ends_on, {place} AS place FROM customers c WHERE {customers}
+)
 SELECT month, customer_id, number, customer, product_id, product, "start", changes, "end", amount,
        CASE WHEN product_id IS NOT NULL AND amount IS NULL THEN 'no price'
             WHEN month >= (SELECT open_month()) THEN 'forecast' ELSE 'final' END AS state
   FROM (
-    SELECT h.month, c.id AS customer_id, c.number, c.name AS customer, c.sort_name, h.product_id, p.name_en AS product,
+    SELECT h.month, c.id AS customer_id, c.number, c.name AS customer, c.place, h.product_id, p.name_en AS product,
            p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount
-      FROM customers c
+      FROM listed c
       JOIN charges h ON h.customer_id = c.id
       JOIN products p ON p.id = h.product_id
-     WHERE h.month = ANY(CAST(:months AS date[])) AND {customers} {products}
+     WHERE h.month = ANY(CAST(:months AS date[])) {products}
     {without}
   ) found
- ORDER BY {order}, month, position, product_id"""
+ ORDER BY place, month, position, product_id"""
 
 _WITHOUT = """
     UNION ALL
-    SELECT m.month, c.id, c.number, c.name, c.sort_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-      FROM customers c
+    SELECT m.month, c.id, c.number, c.name, c.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      FROM listed c
       CROSS JOIN unnest(CAST(:months AS date[])) AS m(month)
-     WHERE {customers} AND c.billed_from < (m.month + interval '1 month')::date
+     WHERE c.billed_from < (m.month + interval '1 month')::date
        AND (c.ends_on IS NULL OR c.ends_on >= m.month - 1)
        AND NOT EXISTS (SELECT FROM statements s WHERE s.month = m.month AND s.customer_id = c.id
                           AND s.month = ANY(CAST(:months AS date[])))"""
@@ -158,12 +162,12 @@ def rows_statement(filters: Filters, *, ids: Sequence[int] | None = None) -> tup
     Its columns are ROW_COLUMNS. The page and the exports read the same statement.
     """
     where, values = conditions(filters)
-    order = "sort_name, customer_id"
+    place = "row_number() OVER (ORDER BY c.sort_name, c.id)"
     if ids is not None:
         where, values["ids"] = "c.id = ANY(CAST(:ids AS bigint[]))", list(ids)
-        order = "array_position(CAST(:ids AS bigint[]), customer_id)"
-    without = "" if filters.products else _WITHOUT.format(customers=where)
-    statement = _ROWS.format(customers=where, products=of_products(filters), without=without, order=order)
+        place = "array_position(CAST(:ids AS bigint[]), c.id)"
+    without = "" if filters.products else _WITHOUT
+    statement = _ROWS.format(customers=where, products=of_products(filters), without=without, place=place)
     return statement, values
 
 

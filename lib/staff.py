@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from lib import audit, passwords, requests, sessions
 from lib.auth import Permission, Role, User, require
 from lib.db import conflicts
-from lib.errors import Conflict, Invalid, NotFound
+from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
 from lib.tables import staff
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{1,63}")
@@ -80,7 +80,7 @@ def disable(conn: Connection, staff_id: int, *, user: User, version: int) -> Non
     require(user, Permission.EDIT_STAFF)
     before = _account(conn, staff_id)
     if before["disabled_at"] is not None:
-        raise Conflict(f"{before['name']} is disabled already.")
+        raise AlreadyDone(f"{before['name']} is disabled already.")
     _keep_an_admin(conn, staff_id)
     _save(conn, staff_id, {"disabled_at": func.now()}, version=version)
     sessions.end_all(conn, staff_id)
@@ -92,7 +92,7 @@ def enable(conn: Connection, staff_id: int, *, user: User, version: int) -> None
     require(user, Permission.EDIT_STAFF)
     before = _account(conn, staff_id)
     if before["disabled_at"] is None:
-        raise Conflict(f"{before['name']} is enabled already.")
+        raise AlreadyDone(f"{before['name']} is enabled already.")
     _save(conn, staff_id, {"disabled_at": None}, version=version)
     audit.record(conn, "enabled", "staff", staff_id, user_id=user.id, changes={"enabled": (False, True)})
 

@@ -41,8 +41,10 @@ metadata = MetaData(
     }
 )
 
-MONEY = Numeric(14, 2)
-UNIT_PRICE = Numeric(14, 4)
+# Wide enough for the largest quantity at the largest price, and for sums of that: an absurd price is
+# somebody's typo to be corrected, not an overflow that stops every page.
+MONEY = Numeric(24, 2)
+UNIT_PRICE = Numeric(26, 4)
 
 
 def _id() -> Column[int]:
@@ -580,7 +582,7 @@ invoice_lines = Table(
     Column("from_close", Boolean, nullable=False, server_default="false"),
     Column("name", Text, nullable=False),
     _text("detail"),
-    Column("quantity", Numeric(14, 4), nullable=False),
+    Column("quantity", Numeric(26, 4), nullable=False),
     _text("unit"),
     Column("unit_price", UNIT_PRICE, nullable=False),
     Column("amount", MONEY, nullable=False),

@@ -10,10 +10,10 @@ from time import monotonic, sleep
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, bookings, customers, db, prices
+from lib import adjustments, billing, bookings, customers, db, drafts, issuing, prices
 from lib.auth import Role, User
 from lib.billing import Tier
-from tests import ledgers, people
+from tests import closes, ledgers, people
 
 JUNE = date(2026, 6, 1)
 TODAY = date(2026, 6, 10)
@@ -116,6 +116,28 @@ def test_charges_hold_what_both_recorded(desk: Desk, first: Write, second: Write
         waiting.result(timeout=20)
     with db.transaction() as conn:
         assert billing.differences(conn, months=[JUNE]) == []
+
+
+def move_to_switzerland(conn: Connection, desk: Desk) -> None:
+    version = customers.customer(conn, desk.billed).version
+    customers.edit(conn, desk.billed, version=version, changes={"country": "CH"}, today=TODAY, user=desk.user)
+
+
+def test_nobody_moves_between_the_vat_decision_and_the_number(desk: Desk) -> None:
+    with db.transaction() as conn:
+        closes.complete(conn, desk.user)
+        lines = [drafts.DraftLine("Set-up", "", Decimal(1), "", Decimal(100))]
+        draft = drafts.create(conn, desk.billed, service_from=JUNE, service_until=TODAY, lines=lines, user=desk.user)
+    with ThreadPoolExecutor(1) as colleague:
+        with db.transaction() as conn:
+            issuing.issue(conn, [draft], today=TODAY, user=desk.user)
+            waiting = colleague.submit(in_a_transaction, move_to_switzerland, desk)
+            until_somebody_waits(conn)
+            assert not waiting.done()
+        waiting.result(timeout=20)
+    with db.transaction() as conn:
+        issued = conn.execute(text("SELECT vat_category, buyer ->> 'country' AS country FROM invoices")).one()
+    assert (issued.vat_category, issued.country) == ("S", "DE")
 
 
 def in_a_transaction(write: Write, desk: Desk) -> None:

@@ -26,7 +26,7 @@ CREATE TABLE charges (
     end_quantity INTEGER NOT NULL,
     changes TEXT DEFAULT '' NOT NULL,
     price_id BIGINT,
-    amount NUMERIC(14, 2),
+    amount NUMERIC(24, 2),
     CONSTRAINT charges_pkey PRIMARY KEY (month, customer_id, product_id)
 );
 
@@ -132,7 +132,7 @@ CREATE INDEX customers_search_idx ON customers USING gin (search gin_trgm_ops);
 CREATE TABLE month_totals (
     month DATE NOT NULL,
     product_id BIGINT NOT NULL,
-    amount NUMERIC(14, 2) NOT NULL,
+    amount NUMERIC(24, 2) NOT NULL,
     charges INTEGER NOT NULL,
     quantity BIGINT NOT NULL,
     CONSTRAINT month_totals_pkey PRIMARY KEY (month, product_id)
@@ -227,7 +227,7 @@ CREATE TABLE staff (
 CREATE TABLE statements (
     customer_id BIGINT NOT NULL,
     month DATE NOT NULL,
-    amount NUMERIC(14, 2),
+    amount NUMERIC(24, 2),
     invoice_id BIGINT,
     CONSTRAINT statements_pkey PRIMARY KEY (customer_id, month)
 );
@@ -249,7 +249,7 @@ CREATE TABLE adjustments (
     month DATE NOT NULL,
     month_meant DATE NOT NULL,
     text TEXT NOT NULL,
-    amount NUMERIC(14, 2) NOT NULL,
+    amount NUMERIC(24, 2) NOT NULL,
     reason TEXT NOT NULL,
     withdrawn_at TIMESTAMP WITH TIME ZONE,
     recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
@@ -322,9 +322,9 @@ CREATE TABLE invoices (
     purchase_order TEXT DEFAULT '' NOT NULL,
     intro TEXT DEFAULT '' NOT NULL,
     closing TEXT DEFAULT '' NOT NULL,
-    net NUMERIC(14, 2) DEFAULT '0' NOT NULL,
-    vat NUMERIC(14, 2) DEFAULT '0' NOT NULL,
-    gross NUMERIC(14, 2) DEFAULT '0' NOT NULL,
+    net NUMERIC(24, 2) DEFAULT '0' NOT NULL,
+    vat NUMERIC(24, 2) DEFAULT '0' NOT NULL,
+    gross NUMERIC(24, 2) DEFAULT '0' NOT NULL,
     vat_category TEXT,
     vat_evidence JSONB,
     seller_id BIGINT,
@@ -422,7 +422,7 @@ CREATE TABLE purchase_prices (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     product_id BIGINT NOT NULL,
     valid_from DATE NOT NULL,
-    unit_price NUMERIC(14, 4) NOT NULL,
+    unit_price NUMERIC(26, 4) NOT NULL,
     withdrawn_at TIMESTAMP WITH TIME ZONE,
     recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     recorded_by BIGINT,
@@ -478,10 +478,10 @@ CREATE TABLE invoice_lines (
     from_close BOOLEAN DEFAULT 'false' NOT NULL,
     name TEXT NOT NULL,
     detail TEXT DEFAULT '' NOT NULL,
-    quantity NUMERIC(14, 4) NOT NULL,
+    quantity NUMERIC(26, 4) NOT NULL,
     unit TEXT DEFAULT '' NOT NULL,
-    unit_price NUMERIC(14, 4) NOT NULL,
-    amount NUMERIC(14, 2) NOT NULL,
+    unit_price NUMERIC(26, 4) NOT NULL,
+    amount NUMERIC(24, 2) NOT NULL,
     vat_rate NUMERIC(5, 2),
     service_from DATE,
     service_until DATE,
@@ -496,7 +496,7 @@ CREATE TABLE price_tiers (
     price_id BIGINT NOT NULL,
     first_unit INTEGER NOT NULL,
     last_unit INTEGER,
-    unit_price NUMERIC(14, 4) NOT NULL,
+    unit_price NUMERIC(26, 4) NOT NULL,
     CONSTRAINT price_tiers_pkey PRIMARY KEY (price_id, first_unit),
     CONSTRAINT price_tiers_starts_at_1_or_above_check CHECK (first_unit >= 1),
     CONSTRAINT price_tiers_not_empty_check CHECK (last_unit >= first_unit),
