@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from lib import billing
 from lib.audit import like_escaped
 from lib.clock import month_of
-from lib.customers import PHASES
+from lib.customer_fields import PHASES
 from lib.money import rounded
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.

@@ -13,39 +13,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib import audit, billing, fields, periods, vat
+from lib import audit, billing, customer_fields, fields, periods
 from lib.auth import Permission, User, require
+from lib.customer_fields import PHASES
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
 from lib.requests import once
 from lib.tables import customers, lifecycle
 
 FOUR_WEEKS = timedelta(days=28)
-SERVICE_MODES = {"managed": "Managed service", "self_service": "Self-service"}
-PAYMENT_METHODS = {
-    "bank_transfer": "Bank transfer",
-    "direct_debit": "SEPA direct debit",
-    "card": "Credit card",
-    "project_key": "Project key",
-    "free": "Free",
-}
-LANGUAGES = {"de": "German", "en": "English"}
-PHASES = {"test": "Test", "billed": "Billed"}
-
-_LINES = {
-    "contact_name": "The contact's name",
-    "phone": "The phone number",
-    "street": "The street",
-    "postcode": "The postcode",
-    "city": "The city",
-    "billing_name": "The billing name",
-    "billing_street": "The billing street",
-    "billing_postcode": "The billing postcode",
-    "billing_city": "The billing city",
-    "tax_number": "The tax number",
-    "no_tax_id_reason": "The reason",
-    "purchase_order": "The purchase-order reference",
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +116,7 @@ def create(
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
     start = max(today, periods.hold_open_month(conn))
-    values = _checked({"name": ""} | dict(details), before=None, today=today)
+    values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
     _require_end_date(ends_on, billed=billed, earliest=start)
     customer_id: int = conn.execute(
         insert(customers)
@@ -177,7 +153,7 @@ def edit(
     before = held(conn, customer_id)
     if before.version != version:
         raise Conflict(_stale(conn, customer_id))
-    values = _checked(changes, before=before, today=today)
+    values = customer_fields.checked(changes, before=vars(before), today=today)
     conn.execute(update(customers).where(customers.c.id == customer_id).values(version=version + 1, **values))
     changed = audit.difference(vars(before), values)
     if changed:
@@ -305,48 +281,6 @@ def _require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> 
         raise Invalid(f"The end date can't be before {earliest:%d %b %Y}.", field="ends_on")
     if ends_on is not None and ends_on.year > 2199:
         raise Invalid("The end date is too far in the future.", field="ends_on")
-
-
-def _checked(changes: Mapping[str, Any], *, before: Customer | None, today: date) -> dict[str, Any]:
-    """The typed values, checked and in the form they are stored. Raises Invalid at the field."""
-    values: dict[str, Any] = {}
-    for name, value in changes.items():
-        values[name] = _checked_field(name, value)
-    country = values.get("country", before.country if before else "DE")
-    if "vat_id" in values or "country" in values:
-        typed = values.get("vat_id", before.vat_id if before else "")
-        values["vat_id"], values["vat_id_valid"] = vat.checked(typed, country=country)
-        values["vat_id_checked_on"] = today if values["vat_id"] else None
-    after = (vars(before) if before else {}) | values
-    if after.get("separate_billing"):
-        for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
-            fields.line(after.get(name), field=name, label=_LINES[name], required=True)
-    return values
-
-
-def _checked_field(name: str, value: Any) -> Any:
-    if name == "name":
-        return fields.line(value, field=name, label="The name", required=True)
-    if name in _LINES:
-        return fields.line(value, field=name, label=_LINES[name])
-    if name in ("contact_email", "billing_email"):
-        return fields.email(value, field=name)
-    if name == "vat_id":
-        return fields.line(value, field=name, label="The VAT ID", longest=30)
-    if name == "country" or (name == "billing_country" and value):
-        return fields.country(value, field=name)
-    if name == "billing_country":
-        return ""
-    if name in ("payment_days", "max_users"):
-        highest = 365 if name == "payment_days" else 10_000_000
-        label = "The payment term" if name == "payment_days" else "The maximum number of users"
-        return None if value in (None, "") else fields.whole(value, field=name, label=label, highest=highest)
-    choices = {"service_mode": SERVICE_MODES, "payment_method": PAYMENT_METHODS, "language": LANGUAGES}
-    if name in choices:
-        return fields.one_of(value, choices[name], field=name, label=name.replace("_", " ").capitalize())
-    if name in ("separate_billing", "users_beyond_max"):
-        return bool(value)
-    raise Invalid(f"A customer has no field {name}.", field=name)
 
 
 def _stale(conn: Connection, customer_id: int) -> str:

@@ -230,6 +230,9 @@ number_counters = Table(
 )
 
 # ---------------------------------------------------------------- customers
+# Where the server's locale is C, lower() knows no letter beyond ASCII; these are those of Europe's names.
+_CAPITALS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽ"
+
 customers = Table(
     "customers",
     metadata,
@@ -276,7 +279,8 @@ customers = Table(
         "search",
         Text,
         Computed(
-            "lower(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id)",
+            f"lower(translate(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id,"
+            f" '{_CAPITALS}', '{_CAPITALS.lower()}'))",
             persisted=True,
         ),
     ),

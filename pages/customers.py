@@ -8,7 +8,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from lib import clock, customer_lists, customers, periods, settings
+from lib import clock, customer_fields, customer_lists, customers, periods, settings
 from lib.auth import Permission
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
@@ -165,12 +165,12 @@ def draw_filters() -> Filters:
             **bound,
         )
         methods = st.multiselect(
-            "Payment method", list(customers.PAYMENT_METHODS), key="customer_payment", placeholder="All", width=165,
-            format_func=lambda one: customers.PAYMENT_METHODS[one], **bound,
+            "Payment method", list(customer_fields.PAYMENT_METHODS), key="customer_payment",
+            format_func=customer_fields.PAYMENT_METHODS.__getitem__, placeholder="All", width=165, **bound,
         )  # fmt: skip
         modes = st.multiselect(
-            "Service mode", list(customers.SERVICE_MODES), key="customer_mode", placeholder="All", width=160,
-            format_func=lambda one: customers.SERVICE_MODES[one], **bound,
+            "Service mode", list(customer_fields.SERVICE_MODES), key="customer_mode", placeholder="All", width=160,
+            format_func=lambda one: customer_fields.SERVICE_MODES[one], **bound,
         )  # fmt: skip
         st.selectbox("Order", list(ORDERS), key="customer_order", width=185, **bound)
     return Filters(None, search or "", tuple(methods), tuple(modes), tuple(statuses))
@@ -198,11 +198,11 @@ def _cells(row: Row) -> dict[str, Any]:
         "email": row.contact_email or ui.NOTHING,
         "number": row.number,
         "status": [ui.word(row.status)],
-        "mode": customers.SERVICE_MODES[row.service_mode].removesuffix(" service"),
+        "mode": customer_fields.SERVICE_MODES[row.service_mode].removesuffix(" service"),
         "internal": ui.number(row.ips_internal),
         "external": ui.number(row.ips_external),
         "price": ui.money(row.average_ip_price),
-        "payment": customers.PAYMENT_METHODS[row.payment_method].removeprefix("SEPA ").capitalize(),
+        "payment": customer_fields.PAYMENT_METHODS[row.payment_method].removeprefix("SEPA ").capitalize(),
         "forecast": "no price" if row.unpriced else ui.money(row.forecast),
         "ends_on": ui.day(row.ends_on),
     }

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from lib import (
     billing,
     checks,
-    customers,
+    customer_fields,
     db,
     demo,
     demo_seed,
@@ -111,9 +111,9 @@ def test_the_customers_are_of_every_kind(company: Connection) -> None:
 
     assert (count("phase = 'test'"), count("phase = 'billed'")) == (12, 48)
     for column, kinds in (
-        ("service_mode", customers.SERVICE_MODES),
-        ("payment_method", customers.PAYMENT_METHODS),
-        ("language", customers.LANGUAGES),
+        ("service_mode", customer_fields.SERVICE_MODES),
+        ("payment_method", customer_fields.PAYMENT_METHODS),
+        ("language", customer_fields.LANGUAGES),
     ):
         assert set(company.scalars(text(f"SELECT DISTINCT {column} FROM customers"))) == set(kinds)
     assert {"DE", "AT", "FR", "NL", "IT", "CH", "US"} == set(company.scalars(text("SELECT country FROM customers")))

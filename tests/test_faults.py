@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # Approves and issues June in one transaction, as `python -m lib close` does, and stops at the named point until killed.
 CLOSER = """
 import sys, time
-from lib import db, invoices, months
+from lib import db, issuing, months
 from lib.auth import Role
 from tests import people
 from tests.closes import JUNE, TODAY

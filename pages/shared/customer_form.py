@@ -6,7 +6,7 @@ from typing import Any
 import pycountry
 import streamlit as st
 
-from lib import customers
+from lib import customer_fields
 from lib.customers import Customer
 from pages.shared import forms
 
@@ -21,9 +21,9 @@ LICENCE = ("max_users", "users_beyond_max")
 DATA = (*ADDRESS, "separate_billing", *BILLING, *TAX, *CONTRACT)
 
 _CHOICES: dict[str, tuple[str, Mapping[str, str]]] = {
-    "service_mode": ("Service mode", customers.SERVICE_MODES),
-    "payment_method": ("Payment method", customers.PAYMENT_METHODS),
-    "language": ("Language of documents", customers.LANGUAGES),
+    "service_mode": ("Service mode", customer_fields.SERVICE_MODES),
+    "payment_method": ("Payment method", customer_fields.PAYMENT_METHODS),
+    "language": ("Language of documents", customer_fields.LANGUAGES),
     "country": ("Country", COUNTRIES),
 }
 

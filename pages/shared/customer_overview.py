@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import bookings, clock, customers, prices, products
+from lib import bookings, clock, customer_fields, prices, products
 from lib.bookings import Booking
 from lib.products import Product
 from pages.shared import customer_bookings, customer_data, session, ui
@@ -41,11 +41,11 @@ def _contract(view: View) -> None:
         {
             "Billed from": ui.day(customer.billed_from) if customer.billed else "Not billed: a test",
             "Last charged day" if customer.billed else "Last day of the test": ui.day(customer.ends_on),
-            "Service mode": customers.SERVICE_MODES[customer.service_mode],
-            "Payment method": customers.PAYMENT_METHODS[customer.payment_method],
+            "Service mode": customer_fields.SERVICE_MODES[customer.service_mode],
+            "Payment method": customer_fields.PAYMENT_METHODS[customer.payment_method],
             "Days to pay": "As in the settings" if customer.payment_days is None else str(customer.payment_days),
             "Purchase-order reference": customer.purchase_order,
-            "Language of documents": customers.LANGUAGES[customer.language],
+            "Language of documents": customer_fields.LANGUAGES[customer.language],
         },
         alt="Contract",
     )

@@ -106,7 +106,7 @@ CREATE TABLE customers (
     users_beyond_max BOOLEAN DEFAULT 'false' NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     version INTEGER DEFAULT '1' NOT NULL,
-    search TEXT GENERATED ALWAYS AS (lower(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id)) STORED,
+    search TEXT GENERATED ALWAYS AS (lower(translate(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id, 'ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽ', 'àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþāăąćĉċčďđēĕėęěĝğġģĥħĩīĭįĳĵķĺļľŀłńņňŋōŏőœŕŗřśŝşšţťŧũūŭůűųŵŷÿźżž'))) STORED,
     sort_name TEXT GENERATED ALWAYS AS (lower(translate(name, 'ÄÖÜäöüßÉÈÊéèêÁÀáàÇç', 'AOUaousEEEeeeAAaaCc'))) STORED,
     CONSTRAINT customers_pkey PRIMARY KEY (id),
     CONSTRAINT customers_phase_known_check CHECK (phase IN ('test','billed')),
