@@ -1,8 +1,6 @@
 """The audit log: who changed what, when, from what to what (row B10)."""
 
-import re
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 import streamlit as st
@@ -10,46 +8,15 @@ import streamlit as st
 from lib import audit, settings, staff
 from lib.audit import Entry
 from lib.auth import Permission
-from pages.shared import session, ui
+from pages.shared import change_words, session, ui
 
 PAGE = 50
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-# Abbreviations that a field's name holds in small letters.
-SHORT = {"vat": "VAT", "id": "ID", "iban": "IBAN", "bic": "BIC", "de": "(German)", "en": "(English)", "ips": "IPs"}
-LONGEST_CELL = 200
 
 user = session.require_user(Permission.READ_AUDIT)
 
 
 def _to_first_page() -> None:
     st.session_state.audit_page = 1
-
-
-def field_name(name: str) -> str:
-    """valid_from → Valid from."""
-    words = " ".join(SHORT.get(word, word) for word in name.replace("_", " ").split())
-    return words[:1].upper() + words[1:]
-
-
-def value(stored: Any) -> str:
-    """A stored value as a person reads it."""
-    if stored is None or stored == "":
-        return ui.NOTHING
-    if isinstance(stored, bool):
-        return "yes" if stored else "no"
-    if isinstance(stored, str) and DAY.fullmatch(stored):
-        return ui.day(date.fromisoformat(stored))
-    return str(stored)
-
-
-def change_text(entry: Entry) -> str:
-    """All changes of an entry in one cell: Rate: 19.00 → 20.00; …"""
-    text = "; ".join(
-        # What was not there before has no before: a new row reads as its values.
-        f"{field_name(name)}: " + (f"{value(before)} → {value(after)}" if before is not None else value(after))
-        for name, (before, after) in entry.changes.items()
-    )
-    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
 def object_name(entry: Entry, people: Mapping[int, str]) -> str:
@@ -62,7 +29,7 @@ def object_name(entry: Entry, people: Mapping[int, str]) -> str:
     if entry.object_type == "customer" and entry.label:
         return entry.label
     suffix = f" · {entry.label}" if entry.label else ""
-    return f"{kind} {value(entry.object_id)}{suffix}"
+    return f"{kind} {change_words.value(entry.object_id)}{suffix}"
 
 
 def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
@@ -94,7 +61,7 @@ def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
             "Object",
             types,
             index=None,
-            format_func=field_name,
+            format_func=change_words.field,
             key="object",
             placeholder="Everything",
             width=180,
@@ -120,7 +87,7 @@ def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
             {
                 "When": ui.moment(entry.at, zone),
                 "Who": entry.person,
-                "What": f"{field_name(entry.action)}: {object_name(entry, people)}",
+                "What": f"{change_words.field(entry.action)}: {object_name(entry, people)}",
                 "Entry": str(entry.id),
             },
             alt="The entry",
@@ -131,9 +98,9 @@ def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
         st.table(
             [
                 {
-                    "Field": session.escaped(field_name(name)),
-                    "Before": session.escaped(value(before)),
-                    "After": session.escaped(value(after)),
+                    "Field": session.escaped(change_words.field(name)),
+                    "Before": session.escaped(change_words.value(before)),
+                    "After": session.escaped(change_words.value(after)),
                 }
                 for name, (before, after) in entry.changes.items()
             ],
@@ -150,9 +117,9 @@ def draw_table(entries: list[Entry], zone: str, people: Mapping[int, str], key: 
         {
             "at": ui.moment(entry.at, zone),
             "person": entry.person,
-            "action": field_name(entry.action),
+            "action": change_words.field(entry.action),
             "object": object_name(entry, people),
-            "changes": change_text(entry),
+            "changes": change_words.change(entry),
         }
         for entry in entries
     ]
