@@ -6,7 +6,11 @@ from playwright.sync_api import Page
 # Streamlit's own: its menu puts section titles between the items of a list; its toast is a dialog without a name.
 STREAMLITS_OWN = ["[data-testid=stSidebarNavItems]", "[data-testid=stToast]"]
 # It writes white on the primary colour, and the same colour on the background: in the dark, no colour does for both.
-OWN_IN_THE_DARK = ["[data-testid=stBaseButton-primary]", "[data-testid=stBaseButton-primaryFormSubmit]"]
+OWN_IN_THE_DARK = [
+    "[data-testid=stBaseButton-primary]",
+    "[data-testid=stBaseButton-primaryFormSubmit]",
+    "[data-testid=stBaseLinkButton-primary]",
+]
 
 
 def violations(page: Page, *, dark: bool = False) -> list[str]:

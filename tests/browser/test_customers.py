@@ -128,8 +128,8 @@ def test_deactivating_and_activating(sign_in: SignIn) -> None:
     dialog(page).get_by_role("textbox", name="Reason").fill("moved away")
     dialog(page).get_by_role("button", name="Deactivate").click()
     expect(page.get_by_text("Reason: moved away")).to_be_visible()
-    page.get_by_role("button", name="Activate").click()
-    dialog(page).get_by_role("button", name="Activate").click()
+    page.get_by_role("button", name="Activate", exact=True).click()
+    dialog(page).get_by_role("button", name="Activate", exact=True).click()
     expect(page.get_by_role("button", name="Deactivate")).to_be_visible()
     expect(page.get_by_text("Reason: moved away")).to_have_count(0)
 
