@@ -28,7 +28,8 @@ LONGEST_SEARCH = 200
 _STATUS_RULES = {
     "locked": "c.locked_at IS NOT NULL",
     "deactivated": "NOT c.active",
-    "invited": "(c.invited_at IS NOT NULL AND c.registered_at IS NULL)",
+    "invited": """EXISTS (SELECT FROM customer_users u
+                          WHERE u.customer_id = c.id AND u.is_main AND u.registered_at IS NULL)""",
     "ended": "coalesce(c.ends_on < :today, false)",
     "ending": "coalesce(c.ends_on <= CAST(:today AS date) + 28, false)",
     # Not EXISTS: joined to the whole ledger, instead of asked for each customer, it took minutes.

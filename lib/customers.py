@@ -36,8 +36,6 @@ class Customer:
     ends_on: date | None
     active: bool
     deactivation_reason: str
-    invited_at: datetime | None
-    registered_at: datetime | None
     locked_at: datetime | None
     service_mode: str
     payment_method: str
@@ -65,6 +63,14 @@ class Customer:
     payment_days: int | None
     max_users: int | None
     users_beyond_max: bool
+    account_name: str
+    tenant_type: str
+    storage_region: str
+    console_url: str
+    licence_expires_on: date | None
+    tags: list[str]
+    marked_for_deletion_at: datetime | None
+    erased_at: datetime | None
     created_at: datetime
     version: int
 
@@ -125,6 +131,7 @@ def create(
             phase="billed" if billed else "test",
             billed_from=start if billed else None,
             ends_on=ends_on,
+            tenant_type="commercial" if billed else "evaluation",
             **values,
         )
         .returning(customers.c.id)
@@ -171,7 +178,13 @@ def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | Non
     conn.execute(
         update(customers)
         .where(customers.c.id == customer_id)
-        .values(phase="billed", billed_from=start, ends_on=ends_on, version=before.version + 1)
+        .values(
+            phase="billed",
+            billed_from=start,
+            ends_on=ends_on,
+            tenant_type="commercial",
+            version=before.version + 1,
+        )
     )
     _change_from(conn, customer_id, start, user, billed=True, ends_on=ends_on)
     _done(conn, "convert to billed", before, user, phase=PHASES["billed"], billed_from=start, ends_on=ends_on)

@@ -314,7 +314,9 @@ def _frozen_seller(conn: Connection) -> int:
             SELECT content, encode(sha256(convert_to(content::text, 'UTF8') || coalesce(logo, ''::bytea)), 'hex'), logo
               FROM (SELECT to_jsonb(company) - '{id,logo,version,intro_de,intro_en,closing_de,closing_en,timezone,
                            payment_days,change_threshold_percent,self_service_article_name,
-                           self_service_article_number}'::text[] AS content, logo FROM company) now
+                           self_service_article_number,portal_url,self_registration,
+                           registration_terms,erasure_delay_minutes,check_vies,second_factor_roles}'::text[] AS content,
+                         logo FROM company) now
             ON CONFLICT (content_hash) DO NOTHING""")
     )
     seller_id: int = conn.execute(

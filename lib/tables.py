@@ -29,7 +29,7 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -91,12 +91,18 @@ sessions = Table(
     metadata,
     _id(),
     Column("token_hash", LargeBinary, nullable=False, unique=True),
-    _ref("staff_id", "staff.id"),
+    _ref("staff_id", "staff.id", nullable=True),
+    Column("customer_user_id", BigInteger, ForeignKey("customer_users.id", ondelete="CASCADE")),
     Column("site", Text, nullable=False, server_default="staff"),
     _stamp("created_at"),
     _stamp("last_seen_at"),
     Column("ended_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "(site = 'staff') = (staff_id IS NOT NULL) AND (site = 'portal') = (customer_user_id IS NOT NULL)",
+        name="person_of_the_site",
+    ),
     Index("sessions_staff_id_idx", "staff_id"),
+    Index("sessions_customer_user_id_idx", "customer_user_id"),
 )
 
 sign_in_tickets = Table(
@@ -104,15 +110,18 @@ sign_in_tickets = Table(
     metadata,
     Column("ticket_hash", LargeBinary, primary_key=True),
     Column("nonce_hash", LargeBinary, nullable=False),
-    _ref("staff_id", "staff.id"),
+    _ref("staff_id", "staff.id", nullable=True),
+    Column("customer_user_id", BigInteger, ForeignKey("customer_users.id", ondelete="CASCADE")),
     _stamp("created_at"),
     Column("used_at", DateTime(timezone=True)),
+    CheckConstraint("(staff_id IS NULL) <> (customer_user_id IS NULL)", name="one_person"),
 )
 
 sign_in_attempts = Table(
     "sign_in_attempts",
     metadata,
     _id(),
+    Column("site", Text, nullable=False, server_default="staff"),
     Column("username", Text, nullable=False),
     Column("address", Text, nullable=False),
     _stamp("at"),
@@ -135,6 +144,8 @@ audit_log = Table(
     _stamp("at"),
     # No foreign key: staff rows are never deleted (a trigger), and a close writes 100,000 entries.
     Column("staff_id", BigInteger),
+    # Set instead where a customer's own user did it, in the portal.
+    Column("customer_user_id", BigInteger),
     Column("action", Text, nullable=False),
     Column("object_type", Text, nullable=False),
     Column("object_id", Text, nullable=False),
@@ -183,10 +194,18 @@ company = Table(
     _text("closing_en"),
     _text("self_service_article_name"),
     _text("self_service_article_number"),
+    _text("portal_url"),
+    Column("self_registration", Boolean, nullable=False, server_default="false"),
+    _text("registration_terms"),
+    Column("erasure_delay_minutes", Integer, nullable=False, server_default="30"),
+    Column("check_vies", Boolean, nullable=False, server_default="false"),
+    # Staff of these roles sign in with a second factor only.
+    Column("second_factor_roles", ARRAY(Text), nullable=False, server_default="{}"),
     Column("logo", LargeBinary),
     _version(),
     CheckConstraint("id = 1", name="single_row"),
     CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days_range"),
+    CheckConstraint("erasure_delay_minutes BETWEEN 0 AND 43200", name="erasure_delay_range"),
     CheckConstraint("change_threshold_percent BETWEEN 1 AND 1000", name="threshold_range"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
 )
@@ -244,8 +263,6 @@ customers = Table(
     Column("ends_on", Date),
     Column("active", Boolean, nullable=False, server_default="true"),
     _text("deactivation_reason"),
-    Column("invited_at", DateTime(timezone=True)),
-    Column("registered_at", DateTime(timezone=True)),
     Column("locked_at", DateTime(timezone=True)),
     _text("service_mode", "managed"),
     _text("payment_method", "bank_transfer"),
@@ -274,6 +291,16 @@ customers = Table(
     Column("max_users", Integer),
     Column("users_beyond_max", Boolean, nullable=False, server_default="false"),
     _stamp("created_at"),
+    _text("account_name"),
+    Column("tenant_type", Text, nullable=False, server_default="evaluation"),
+    _text("storage_region"),
+    _text("console_url"),
+    Column("licence_expires_on", Date),
+    Column("tags", ARRAY(Text), nullable=False, server_default="{}"),
+    # Marked: its users can't sign in, and what may be erased is erased after a delay (`deletions`).
+    Column("marked_for_deletion_at", DateTime(timezone=True)),
+    # From then on the row is a tombstone: the number, and the name as on the documents.
+    Column("erased_at", DateTime(timezone=True)),
     _version(),
     Column(
         "search",
@@ -305,6 +332,11 @@ customers = Table(
     Index("customers_name_idx", "phase", "sort_name", "id", postgresql_include=["billed_from", "ends_on"]),
     Index("customers_number_idx", "phase", "number", "id", postgresql_include=["billed_from", "ends_on"]),
     Index("customers_ends_on_idx", "phase", "ends_on", "id"),
+    CheckConstraint("tenant_type IN ('evaluation','sandbox','commercial')", name="tenant_type_known"),
+    CheckConstraint("console_url = '' OR console_url LIKE 'https://%'", name="console_url_https"),
+    CheckConstraint("erased_at IS NULL OR marked_for_deletion_at IS NOT NULL", name="erased_was_marked"),
+    Index("customers_tags_idx", "tags", postgresql_using="gin"),
+    Index("customers_licence_idx", "licence_expires_on", postgresql_where=text("licence_expires_on IS NOT NULL")),
     Index("customers_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
 )
 
@@ -612,4 +644,305 @@ documents = Table(
     Column("sha256", LargeBinary, nullable=False),
     _stamp("rendered_at"),
     CheckConstraint("sha256 = sha256(content)", name="hash_matches"),
+)
+
+# ---------------------------------------------------------------- a customer's people
+customer_users = Table(
+    "customer_users",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    _text("salutation"),
+    _text("first_name"),
+    _text("surname"),
+    Column("email", Text, nullable=False),
+    Column("is_main", Boolean, nullable=False, server_default="false"),
+    Column("password_hash", Text),
+    Column("invited_at", DateTime(timezone=True)),
+    Column("registered_at", DateTime(timezone=True)),
+    Column("deactivated_at", DateTime(timezone=True)),
+    Column("invited_by", BigInteger),
+    _stamp("created_at"),
+    _version(),
+    CheckConstraint("email <> ''", name="email_given"),
+    CheckConstraint("(registered_at IS NULL) = (password_hash IS NULL)", name="registered_has_password"),
+    CheckConstraint("NOT is_main OR deactivated_at IS NULL", name="main_is_not_deactivated"),
+    Index("customer_users_email_key", func.lower(column("email")), unique=True),
+    Index("customer_users_one_main_key", "customer_id", unique=True, postgresql_where=text("is_main")),
+    Index("customer_users_customer_id_idx", "customer_id", "id"),
+    Index(
+        "customer_users_email_search_idx",
+        func.lower(column("email")).label("email_lower"),
+        postgresql_using="gin",
+        postgresql_ops={"email_lower": "gin_trgm_ops"},
+    ),
+)
+
+# Links that a mail carries: each works once, and until it expires. Only a hash of its secret is here.
+user_links = Table(
+    "user_links",
+    metadata,
+    _id(),
+    Column("user_id", BigInteger, ForeignKey("customer_users.id", ondelete="CASCADE"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("token_hash", LargeBinary),
+    _stamp("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("used_at", DateTime(timezone=True)),
+    Column("voided_at", DateTime(timezone=True)),
+    CheckConstraint("purpose IN ('invite','password_reset','registration')", name="purpose_known"),
+    Index("user_links_token_hash_key", "token_hash", unique=True),
+    # A link is void once it is sent again: one of a purpose is alive at a time.
+    Index(
+        "user_links_one_alive_key",
+        "user_id",
+        "purpose",
+        unique=True,
+        postgresql_where=text("used_at IS NULL AND voided_at IS NULL"),
+    ),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("name", Text, nullable=False),
+    _text("phone"),
+    _text("email"),
+    Column("is_billing", Boolean, nullable=False, server_default="false"),
+    _stamp("created_at"),
+    _version(),
+    CheckConstraint("name <> ''", name="name_given"),
+    CheckConstraint("NOT is_billing OR email <> ''", name="billing_contact_has_email"),
+    Index("contacts_customer_id_idx", "customer_id", "id"),
+    Index("contacts_one_billing_key", "customer_id", unique=True, postgresql_where=text("is_billing")),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("text", Text, nullable=False),
+    _stamp("created_at"),
+    _ref("created_by", "staff.id", nullable=True),
+    CheckConstraint("text <> ''", name="text_given"),
+    Index("notes_customer_id_idx", "customer_id", "id"),
+)
+
+vat_checks = Table(
+    "vat_checks",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("vat_id", Text, nullable=False),
+    _stamp("checked_at"),
+    # NULL: the service did not answer, so nothing is known.
+    Column("valid", Boolean),
+    _text("reference"),
+    _text("answer"),
+    _ref("checked_by", "staff.id", nullable=True),
+    Index("vat_checks_customer_id_idx", "customer_id", "id"),
+)
+
+# ---------------------------------------------------------------- what a customer uses
+quotas = Table(
+    "quotas",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("kind", Text, nullable=False),
+    Column("amount", Numeric(20, 3), nullable=False),
+    Column("from_day", Date, nullable=False),
+    # The last day of the quota; NULL: no end is known.
+    Column("until_day", Date),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    _version(),
+    CheckConstraint("kind IN ('credits','storage')", name="kind_known"),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("until_day >= from_day", name="period_not_empty"),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    # Each is NULL where the vendor's file did not say it.
+    Column("users", Integer),
+    Column("storage_gb", Numeric(20, 3)),
+    # Consumed on this day; a quota is compared with the sum since it began.
+    Column("credits", Numeric(20, 3)),
+    Column("backups_ok", Integer),
+    Column("backups_failed", Integer),
+    _text("cloud_status"),
+    Column("import_id", BigInteger),
+    CheckConstraint(
+        "users >= 0 AND storage_gb >= 0 AND credits >= 0 AND backups_ok >= 0 AND backups_failed >= 0",
+        name="not_negative",
+    ),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("file_sha256", LargeBinary, nullable=False),
+    Column("mapping", JSONB, nullable=False, server_default="{}"),
+    Column("state", Text, nullable=False, server_default="queued"),
+    # The file, until it is applied: it holds personal data, which the ledger of imports doesn't need.
+    Column("content", LargeBinary),
+    Column("rows", Integer, nullable=False, server_default="0"),
+    Column("created", Integer, nullable=False, server_default="0"),
+    Column("updated", Integer, nullable=False, server_default="0"),
+    Column("unchanged", Integer, nullable=False, server_default="0"),
+    Column("done_rows", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("leased_until", DateTime(timezone=True)),
+    _text("last_error"),
+    _stamp("created_at"),
+    _ref("created_by", "staff.id", nullable=True),
+    Column("applied_at", DateTime(timezone=True)),
+    CheckConstraint("kind IN ('customers','contacts','users','bookings','usage')", name="kind_known"),
+    CheckConstraint("state IN ('queued','applied','failed','withdrawn')", name="state_known"),
+    CheckConstraint("(state = 'applied') = (applied_at IS NOT NULL)", name="applied_has_time"),
+    Index("imports_due_idx", "due_at", postgresql_where=text("state = 'queued'")),
+    # The same file twice changes nothing twice.
+    Index("imports_applied_once_key", "kind", "file_sha256", unique=True, postgresql_where=text("state = 'applied'")),
+)
+
+# ---------------------------------------------------------------- mail
+mail_server = Table(
+    "mail_server",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, server_default="1"),
+    _text("host"),
+    Column("port", Integer, nullable=False, server_default="587"),
+    Column("security", Text, nullable=False, server_default="starttls"),
+    _text("username"),
+    # Encrypted by lib/vault.py; NULL: the server asks for no password.
+    Column("password", LargeBinary),
+    _text("sender_address"),
+    _text("sender_name"),
+    _version(),
+    CheckConstraint("id = 1", name="single_row"),
+    CheckConstraint("port BETWEEN 1 AND 65535", name="port_range"),
+    CheckConstraint("security IN ('none','starttls','tls')", name="security_known"),
+)
+
+mail_templates = Table(
+    "mail_templates",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("language", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    _version(),
+    CheckConstraint("language IN ('de','en')", name="language_known"),
+    CheckConstraint("subject <> '' AND body <> ''", name="texts_given"),
+)
+
+mails = Table(
+    "mails",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("customer_id", BigInteger, ForeignKey("customers.id")),
+    Column("recipient", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    # Where a link belongs stands {link}: it is filled in when the mail is sent, so nobody can read it here.
+    Column("body", Text, nullable=False),
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id")),
+    Column("link_id", BigInteger, ForeignKey("user_links.id", ondelete="SET NULL")),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("leased_until", DateTime(timezone=True)),
+    _text("last_error"),
+    _stamp("created_at"),
+    _ref("created_by", "staff.id", nullable=True),
+    Column("sent_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('queued','sent','failed')", name="state_known"),
+    CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_has_time"),
+    Index("mails_due_idx", "due_at", postgresql_where=text("state = 'queued'")),
+    Index("mails_failed_idx", "id", postgresql_where=text("state = 'failed'")),
+    Index("mails_customer_id_idx", "customer_id", "id"),
+    Index("mails_invoice_id_idx", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+)
+
+# ---------------------------------------------------------------- deleting a customer
+deletions = Table(
+    "deletions",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    _stamp("requested_at"),
+    _ref("requested_by", "staff.id", nullable=True),
+    # Erased by the worker from then on; until then it can be taken back.
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    # Where the confirmation goes; emptied once that is sent.
+    _text("confirm_to"),
+    Column("taken_back_at", DateTime(timezone=True)),
+    _ref("taken_back_by", "staff.id", nullable=True),
+    Column("erased_at", DateTime(timezone=True)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("leased_until", DateTime(timezone=True)),
+    _text("last_error"),
+    CheckConstraint("taken_back_at IS NULL OR erased_at IS NULL", name="erased_is_not_taken_back"),
+    Index("deletions_customer_id_key", "customer_id", unique=True, postgresql_where=text("taken_back_at IS NULL")),
+    Index("deletions_due_idx", "due_at", postgresql_where=text("taken_back_at IS NULL AND erased_at IS NULL")),
+)
+
+deletion_items = Table(
+    "deletion_items",
+    metadata,
+    Column("deletion_id", BigInteger, ForeignKey("deletions.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("treatment", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("kept_until", Date),
+    _text("reason"),
+    Column("done_at", DateTime(timezone=True)),
+    CheckConstraint("treatment IN ('erased','kept')", name="treatment_known"),
+    CheckConstraint("treatment = 'erased' OR reason <> ''", name="kept_for_a_reason"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    _id(),
+    _ref("deletion_id", "deletions.id"),
+    Column("what", Text, nullable=False),
+    Column("signed_off_at", DateTime(timezone=True)),
+    _ref("signed_off_by", "staff.id", nullable=True),
+    CheckConstraint("(signed_off_at IS NULL) = (signed_off_by IS NULL)", name="signed_off_by_somebody"),
+    UniqueConstraint("deletion_id", "what", name="duties_what_key"),
+    Index("duties_open_idx", "id", postgresql_where=text("signed_off_at IS NULL")),
+)
+
+# ---------------------------------------------------------------- second factor of staff
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("staff_id", BigInteger, ForeignKey("staff.id"), primary_key=True),
+    # Encrypted by lib/vault.py.
+    Column("secret", LargeBinary, nullable=False),
+    Column("confirmed_at", DateTime(timezone=True)),
+    # The time step of the last code that was used: a code works once.
+    Column("last_step", BigInteger, nullable=False, server_default="0"),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("staff_id", BigInteger, ForeignKey("staff.id"), primary_key=True),
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("used_at", DateTime(timezone=True)),
 )

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, insert, text, update
 
 from lib import bookings, customer_lists, customers, prices, tables
 from lib.auth import Role
@@ -107,6 +107,13 @@ def set_columns(conn: Connection, customer_id: int, **values: Any) -> None:
     conn.execute(update(tables.customers).where(tables.customers.c.id == customer_id).values(**values))
 
 
+def add_main_user(conn: Connection, customer_id: int, *, registered: bool) -> None:
+    values = {"customer_id": customer_id, "email": f"main-{customer_id}@people.example", "is_main": True}
+    if registered:
+        values |= {"registered_at": text("now()"), "password_hash": "unused"}
+    conn.execute(insert(tables.customer_users).values(**values))
+
+
 @pytest.fixture
 def each_status(conn: Connection, people: People) -> dict[str, int]:
     """A customer of each status, with a module booked wherever it doesn't tell them apart."""
@@ -116,12 +123,11 @@ def each_status(conn: Connection, people: People) -> dict[str, int]:
         ledgers.book(conn, people, made[status], module, 1, JUNE)
     set_columns(conn, made["locked"], locked_at=text("now()"), active=False)
     customers.deactivate(conn, made["deactivated"], today=JUNE, user=people[Role.SALES])
-    set_columns(conn, made["invited"], invited_at=text("now()"))
+    add_main_user(conn, made["invited"], registered=False)
     set_columns(conn, made["ended"], ends_on=TODAY - timedelta(days=1))
     set_columns(conn, made["ending"], ends_on=TODAY + timedelta(days=28))
-    set_columns(
-        conn, made["active"], ends_on=TODAY + timedelta(days=29), invited_at=text("now()"), registered_at=text("now()")
-    )
+    set_columns(conn, made["active"], ends_on=TODAY + timedelta(days=29))
+    add_main_user(conn, made["active"], registered=True)
     # What was booked and ended, or is booked for later, is nothing today.
     ledgers.book(conn, people, made["inactive"], module, 1, JUNE, until=date(2026, 6, 5))
     ledgers.book(conn, people, made["inactive"], module, 1, date(2026, 6, 20))
