@@ -1,0 +1,158 @@
+"""The outbox: a mail is a row, written in the transaction that causes it (rows G4, S3).
+
+The worker sends it afterwards (`mail_sending`), so that nothing waits for a mail server, and nothing is
+mailed that was rolled back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, delete, insert, select, text
+
+from lib import document_words, fields, mail_templates
+from lib.mail_templates import KINDS
+from lib.tables import mails, user_links
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail as the customer's page shows it. `state`: queued, sent or failed; then `last_error` says why.
+
+    Where the body has a link stands {link}: nobody but the recipient sees it.
+    """
+
+    id: int
+    kind: str
+    state: str
+    customer_id: int | None
+    recipient: str
+    subject: str
+    body: str
+    invoice_id: int | None
+    invoice_number: str | None
+    has_link: bool
+    attempts: int
+    due_at: datetime
+    last_error: str
+    created_at: datetime
+    created_by: str
+    sent_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """What kind of mail it is, in words."""
+        return KINDS[self.kind].label
+
+
+def queue(
+    conn: Connection,
+    kind: str,
+    *,
+    recipient: str,
+    language: str,
+    values: Mapping[str, str],
+    customer_id: int | None = None,
+    invoice_id: int | None = None,
+    link_id: int | None = None,
+    user_id: int | None = None,
+) -> int:
+    """Queue a mail by its template and return its id; the caller checks permissions and writes the audit log.
+
+    `values` are what `KINDS[kind].given` names, as people read them in `language`; a kind with a link
+    needs its `link_id`, whose secret is made when the mail is sent. `user_id` is the member of staff who
+    caused it. Raises Invalid at `recipient` where that is no e-mail address.
+    """
+    wanted = KINDS[kind]
+    if set(values) != set(wanted.given) or wanted.has_link != (link_id is not None):
+        raise ValueError(f"A mail of the kind {kind} takes {sorted(wanted.given)}, and link_id if it has a link.")
+    known = {"company": _company(conn)}
+    if link_id is not None:
+        known["valid_until"] = _valid_until(conn, link_id, language)
+    subject, body = mail_templates.filled(mail_templates.template(conn, kind, language), {**values, **known})
+    return add(
+        conn,
+        kind,
+        recipient=recipient,
+        subject=subject,
+        body=body,
+        customer_id=customer_id,
+        invoice_id=invoice_id,
+        link_id=link_id,
+        user_id=user_id,
+    )
+
+
+def add(
+    conn: Connection,
+    kind: str,
+    *,
+    recipient: str,
+    subject: str,
+    body: str,
+    customer_id: int | None,
+    invoice_id: int | None,
+    user_id: int | None,
+    link_id: int | None = None,
+) -> int:
+    """Queue a mail whose text is written already. Returns its id."""
+    values = {
+        "kind": kind,
+        "recipient": fields.email(recipient, field="recipient", label="The recipient", required=True),
+        "subject": subject,
+        "body": body,
+        "customer_id": customer_id,
+        "invoice_id": invoice_id,
+        "link_id": link_id,
+        "created_by": user_id,
+        "message_id": message_id(conn),
+    }
+    mail_id: int = conn.execute(insert(mails).values(values).returning(mails.c.id)).scalar_one()
+    return mail_id
+
+
+def of_customer(conn: Connection, customer_id: int, limit: int, offset: int) -> tuple[list[Mail], int]:
+    """A customer's mails, the newest first, and how many there are."""
+    found = conn.execute(
+        text(f"{_SELECT} WHERE m.customer_id = :id ORDER BY m.id DESC LIMIT :limit OFFSET :offset"),
+        {"id": customer_id, "limit": limit, "offset": offset},
+    )
+    total = conn.scalar(text("SELECT count(*) FROM mails WHERE customer_id = :id"), {"id": customer_id})
+    return [Mail(**row._mapping) for row in found], total or 0
+
+
+def forget(conn: Connection, customer_id: int) -> int:
+    """Delete a customer's mails, which name persons, and return how many there were. For the erasure."""
+    return conn.execute(delete(mails).where(mails.c.customer_id == customer_id)).rowcount
+
+
+def message_id(conn: Connection) -> str:
+    """A new Message-ID under the domain that the mail comes from. It stays with the mail through every attempt."""
+    address = conn.scalar(
+        text("SELECT coalesce(nullif(s.sender_address, ''), o.email) FROM mail_server s CROSS JOIN company o")
+    )
+    domain = str(address or "").rpartition("@")[2] or "localhost"
+    return f"<{uuid4().hex}@{domain}>"
+
+
+def _company(conn: Connection) -> str:
+    return str(conn.scalar(text("SELECT name FROM company")) or "")
+
+
+def _valid_until(conn: Connection, link_id: int, language: str) -> str:
+    """When a link expires, to the minute in the company's time zone."""
+    moment: datetime = conn.execute(select(user_links.c.expires_at).where(user_links.c.id == link_id)).scalar_one()
+    local = moment.astimezone(ZoneInfo(str(conn.scalar(text("SELECT timezone FROM company")))))
+    return f"{document_words.day(language, local.date())}, {local:%H:%M}{' Uhr' if language == 'de' else ''}"
+
+
+_SELECT = """
+SELECT m.id, m.kind, m.state, m.customer_id, m.recipient, m.subject, m.body, m.invoice_id, i.number AS invoice_number,
+       m.link_id IS NOT NULL AS has_link, m.attempts, m.due_at, m.last_error, m.created_at,
+       coalesce(s.name, 'System') AS created_by, m.sent_at
+  FROM mails m
+  LEFT JOIN invoices i ON i.id = m.invoice_id
+  LEFT JOIN staff s ON s.id = m.created_by
+"""
