@@ -17,8 +17,9 @@ from lib.mail_texts import DEFAULTS, GREETINGS
 from lib.tables import mail_templates as table
 
 LANGUAGES = {"de": "German", "en": "English"}
-# Filled in when the mail is sent, not when it is queued: a link's secret is nowhere in the database.
-LINK = "link"
+# Filled in when the mail is sent, not when it is queued: a link's secret is nowhere in the database, and its
+# days run from the moment of sending.
+LINK, VALID_UNTIL = "link", "valid_until"
 LONGEST_SUBJECT = 200
 LONGEST_BODY = 10_000
 _PLACE = re.compile(r"\{([^{}\n]*)\}")
@@ -62,7 +63,7 @@ class Template:
 _EVERYWHERE = {"greeting": "the greeting, with the person's name where it is known", "company": "our company's name"}
 _NAME = {"name": "the person's name, or nothing"}
 _CUSTOMER = {"customer": "the customer's company name"}
-_LINK = {LINK: "the link, which works once", "valid_until": "until when the link works"}
+_LINK = {LINK: "the link, which works once", VALID_UNTIL: "until when the link works"}
 
 KINDS: dict[str, Kind] = {
     "invite": Kind(
@@ -171,7 +172,7 @@ def checked(kind: str, *, subject: str, body: str) -> dict[str, str]:
     }
     places = KINDS[kind].places
     for name, value in values.items():
-        allowed = [place for place in places if name == "body" or place != LINK]
+        allowed = [place for place in places if name == "body" or place not in _LINK]
         for place in _PLACE.findall(value):
             if place not in allowed:
                 known = ", ".join(f"{{{one}}}" for one in allowed)

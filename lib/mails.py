@@ -8,20 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, insert, text
 
-from lib import document_words, fields, mail_templates
+from lib import fields, mail_templates
 from lib.mail_templates import KINDS
-from lib.tables import mails, user_links
+from lib.tables import mails
 
 
 @dataclass(frozen=True)
 class Mail:
     """A mail as the customer's page shows it. `state`: queued, sent or failed; then `last_error` says why.
 
-    Where the body has a link stands {link}: nobody but the recipient sees it.
+    Where the body has a link stands {link}, and {valid_until}: nobody but the recipient sees it.
     """
 
     id: int
@@ -62,16 +61,14 @@ def queue(
     """Queue a mail by its template and return its id; the caller checks permissions and writes the audit log.
 
     `values` are what `KINDS[kind].given` names, as people read them in `language`; a kind with a link
-    needs its `link_id`, whose secret is made when the mail is sent. `user_id` is the member of staff who
+    needs its `link_id`; that stays {link} here and is filled in when the mail is sent. `user_id` is the member of staff who
     caused it. Raises Invalid at `recipient` where that is no e-mail address.
     """
     wanted = KINDS[kind]
     if set(values) != set(wanted.given) or wanted.has_link != (link_id is not None):
         raise ValueError(f"A mail of the kind {kind} takes {sorted(wanted.given)}, and link_id if it has a link.")
-    known = {"company": _company(conn)}
-    if link_id is not None:
-        known["valid_until"] = _valid_until(conn, link_id, language)
-    subject, body = mail_templates.filled(mail_templates.template(conn, kind, language), {**values, **known})
+    template = mail_templates.template(conn, kind, language)
+    subject, body = mail_templates.filled(template, {**values, "company": _company(conn)})
     return add(
         conn,
         kind,
@@ -139,13 +136,6 @@ def message_id(conn: Connection) -> str:
 
 def _company(conn: Connection) -> str:
     return str(conn.scalar(text("SELECT name FROM company")) or "")
-
-
-def _valid_until(conn: Connection, link_id: int, language: str) -> str:
-    """When a link expires, to the minute in the company's time zone."""
-    moment: datetime = conn.execute(select(user_links.c.expires_at).where(user_links.c.id == link_id)).scalar_one()
-    local = moment.astimezone(ZoneInfo(str(conn.scalar(text("SELECT timezone FROM company")))))
-    return f"{document_words.day(language, local.date())}, {local:%H:%M}{' Uhr' if language == 'de' else ''}"
 
 
 _SELECT = """

@@ -76,7 +76,7 @@ def test_nothing_is_saved_where_nothing_changed(conn: Connection, admin: User) -
         ({"subject": "a\nb"}, "subject", "can't be printed"),
         ({"subject": "x" * 201}, "subject", "too long"),
         ({"subject": "{link}"}, "subject", "{link} is nothing that is filled in here"),
-        ({"subject": "{amount}"}, "subject", "There are: {greeting}, {company}, {customer}, {valid_until}"),
+        ({"subject": "{amount}"}, "subject", "There are: {greeting}, {company}, {customer}."),
         ({"body": ""}, "body", "required"),
         ({"body": "{link} {Link}"}, "body", "{Link} is nothing"),
         ({"body": "{link} {}"}, "body", "{} is nothing"),
