@@ -306,8 +306,7 @@ customers = Table(
         "search",
         Text,
         Computed(
-            f"lower(translate(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id,"
-            f" '{_CAPITALS}', '{_CAPITALS.lower()}'))",
+            "folded(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id)",
             persisted=True,
         ),
     ),

@@ -17,6 +17,22 @@ ALTER TABLE customers
 
 UPDATE customers SET tenant_type = 'commercial' WHERE phase = 'billed';
 
+-- Text as it is searched: in small letters, whatever the server's locale. translate() looks each letter up in the
+-- whole list, so only what holds such a capital pays for it.
+CREATE FUNCTION folded(words text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT lower(CASE WHEN words ~ '[ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽ]'
+                      THEN translate(words, 'ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽ',
+                                            'àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþāăąćĉċčďđēĕėęěĝğġģĥħĩīĭįĳĵķĺļľŀłńņňŋōŏőœŕŗřśŝşšţťŧũūŭůűųŵŷÿźżž')
+                      ELSE words END)
+$$;
+
+ALTER TABLE customers DROP COLUMN search;
+
+ALTER TABLE customers ADD COLUMN search TEXT GENERATED ALWAYS AS
+    (folded(name || ' ' || number || ' ' || contact_name || ' ' || contact_email || ' ' || vat_id)) STORED;
+
+CREATE INDEX customers_search_idx ON customers USING gin (search gin_trgm_ops);
+
 CREATE INDEX customers_tags_idx ON customers USING gin (tags);
 
 CREATE INDEX customers_licence_idx ON customers (licence_expires_on) WHERE licence_expires_on IS NOT NULL;
