@@ -19,10 +19,11 @@ BOM = b"\xef\xbb\xbf"
 # Rows are handed on in blocks of this size: memory stays the same, whatever the range.
 BLOCK_BYTES = 256 * 1024
 
-_HARMLESS = r"CASE WHEN strpos(E'=+-@\t\r', left({0}, 1)) > 0 AND {0} <> '' THEN '''' || {0} ELSE {0} END"
+# A text column of a CSV file, {0}, that no spreadsheet runs as a formula.
+HARMLESS = r"CASE WHEN strpos(E'=+-@\t\r', left({0}, 1)) > 0 AND {0} <> '' THEN '''' || {0} ELSE {0} END"
 _FILE_ROW = f"""
-SELECT to_char(month, 'YYYY-MM') AS "Month", {_HARMLESS.format("number")} AS "Number",
-       {_HARMLESS.format("customer")} AS "Customer", {_HARMLESS.format("product")} AS "Product", "start" AS "Start",
+SELECT to_char(month, 'YYYY-MM') AS "Month", {HARMLESS.format("number")} AS "Number",
+       {HARMLESS.format("customer")} AS "Customer", {HARMLESS.format("product")} AS "Product", "start" AS "Start",
        changes AS "Changes", "end" AS "End", {{amount}} AS "Net amount", state AS "State" """
 _JSON_ROW = """
 SELECT to_char(month, 'YYYY-MM') AS month, number, customer, product, "start", changes, "end",
@@ -50,7 +51,7 @@ def export_csv(conn: Connection, filters: Filters, *, german: bool = False, bom:
         f" TO STDOUT (FORMAT csv, HEADER, DELIMITER '{separator}', ENCODING 'UTF8')"
     )
     block = bytearray(BOM if (german if bom is None else bom) else b"")
-    for piece in _copied(conn, statement, values):
+    for piece in copied(conn, statement, values):
         block += piece
         if len(block) >= BLOCK_BYTES:
             yield bytes(block)
@@ -73,7 +74,7 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
         " TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')"
     )
     block, separator = bytearray(b"["), b"\n"
-    for piece in _copied(conn, statement, values):
+    for piece in copied(conn, statement, values):
         block += separator
         block += piece[:-1]
         separator = b",\n"
@@ -83,8 +84,8 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
     yield bytes(block) + (b"\n]\n" if separator == b",\n" else b"]\n")
 
 
-def _copied(conn: Connection, statement: str, values: dict[str, Any]) -> Iterator[bytes]:
-    """What COPY sends, a row at a time. It takes no parameters by itself: psycopg puts them in, quoted."""
+def copied(conn: Connection, statement: str, values: dict[str, Any]) -> Iterator[bytes]:
+    """What COPY sends, a row at a time. COPY takes no parameters by itself: psycopg puts them in, quoted."""
     conn.execute(text("SET LOCAL work_mem = '192MB'"))
     compiled = text(statement).compile(dialect=conn.dialect)
     driver = conn.connection.driver_connection

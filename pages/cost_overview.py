@@ -129,11 +129,11 @@ def draw_products(summary: reports.Summary, filters: Filters, names: dict[int, s
     with st.container(border=True, height="stretch"):
         st.subheader("By product", anchor=False)
         rows = [
-            {"product": names[product], "amount": ui.money(total.amount), "change": _signed(total.change)}
+            {"product": names[product], "amount": ui.money(total.amount), "change": ui.signed(total.change)}
             for product, total in summary.products.items()
         ]
         rows.append(
-            {"product": "Total", "amount": ui.money(summary.total.amount), "change": _signed(summary.total.change)}
+            {"product": "Total", "amount": ui.money(summary.total.amount), "change": ui.signed(summary.total.change)}
         )
         columns = {
             "product": ui.text_column("Product", width="medium"),
@@ -243,12 +243,6 @@ def _delta(total: reports.Total) -> str:
     if percent is None or abs(percent) < Decimal("0.05"):  # which would print as 0.0 %
         return f"{total.change:+,.2f}"
     return f"{percent:+.1f} %"
-
-
-def _signed(change: Decimal | None) -> str:
-    if change is None:
-        return ui.NOTHING
-    return f"{'+' if change > 0 else '−' if change else ''}{ui.money(abs(change))}"
 
 
 def _before(filters: Filters) -> str:

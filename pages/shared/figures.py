@@ -111,3 +111,23 @@ def steps(days: Sequence[date], quantities: Sequence[int], *, y_title: str) -> g
     )
     styled(figure, y_title=y_title)
     return figure.update_xaxes(hoverformat="%d %b %Y")
+
+
+def side_by_side(names: Sequence[str], bars: Mapping[str, Sequence[Decimal]], *, currency: str) -> go.Figure:
+    """Amounts of several months for each name, from top to bottom, a colour per month."""
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=[float(value) for value in values],
+                y=list(names),
+                name=label,
+                orientation="h",
+                hovertemplate="%{x:,.2f}",
+            )
+            for label, values in bars.items()
+        ]
+    )
+    styled(figure, y_title="", x_title=f"Net {currency}", height=110 + 30 * len(names))
+    figure.update_layout(barmode="group", hovermode="y unified", bargap=0.25)
+    figure.update_xaxes(tickformat=",.0f")
+    return figure.update_yaxes(autorange="reversed", tickformat=None)

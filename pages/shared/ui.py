@@ -57,6 +57,13 @@ def money(value: Decimal | None) -> str:
     return amounts.shown(value)
 
 
+def signed(change: Decimal | None) -> str:
+    """+1,234.56 or −1,234.56; 0.00 without a sign, – where there is no amount."""
+    if change is None:
+        return NOTHING
+    return f"{'+' if change > 0 else '−' if change else ''}{money(abs(change))}"
+
+
 def number(value: int | None) -> str:
     """1,234, or – where there is none."""
     return NOTHING if value is None else f"{value:,}"
