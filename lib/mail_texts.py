@@ -165,3 +165,9 @@ GREETINGS = {
     "de": ("Guten Tag {name},", "Guten Tag,"),
     "en": ("Hello {name},", "Hello,"),
 }
+
+# What an invoice that is to be paid says in {payment}; other documents say nothing there.
+PAYMENT = {
+    "de": "Bitte überweisen Sie den Betrag bis zum {due}.",
+    "en": "Please transfer the amount by {due}.",
+}

@@ -11,7 +11,9 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, delete, insert, text
 
-from lib import fields, mail_templates
+from lib import audit, fields, mail_server, mail_templates
+from lib.auth import Permission, User, require
+from lib.errors import Conflict, NotFound
 from lib.mail_templates import KINDS
 from lib.tables import mails
 
@@ -60,15 +62,15 @@ def queue(
 ) -> int:
     """Queue a mail by its template and return its id; the caller checks permissions and writes the audit log.
 
-    `values` are what `KINDS[kind].given` names, as people read them in `language`; a kind with a link
-    needs its `link_id`; that stays {link} here and is filled in when the mail is sent. `user_id` is the member of staff who
-    caused it. Raises Invalid at `recipient` where that is no e-mail address.
+    `values` are what `KINDS[kind].given` names, as people read them in `language`. A kind with a link needs
+    its `link_id`; that stays {link} here and is filled in when the mail is sent. `user_id` is the member of
+    staff who caused it. Raises Invalid at `recipient` where that is no e-mail address.
     """
     wanted = KINDS[kind]
     if set(values) != set(wanted.given) or wanted.has_link != (link_id is not None):
         raise ValueError(f"A mail of the kind {kind} takes {sorted(wanted.given)}, and link_id if it has a link.")
     template = mail_templates.template(conn, kind, language)
-    subject, body = mail_templates.filled(template, {**values, "company": _company(conn)})
+    subject, body = mail_templates.filled(template, {**values, "company": company_name(conn)})
     return add(
         conn,
         kind,
@@ -120,6 +122,59 @@ def of_customer(conn: Connection, customer_id: int, limit: int, offset: int) -> 
     return [Mail(**row._mapping) for row in found], total or 0
 
 
+def mail(conn: Connection, mail_id: int) -> Mail:
+    """One mail. Raises NotFound."""
+    row = conn.execute(text(f"{_SELECT} WHERE m.id = :id"), {"id": mail_id}).one_or_none()
+    if row is None:
+        raise NotFound("This mail does not exist any more: its customer's data were erased.")
+    return Mail(**row._mapping)
+
+
+def resend(conn: Connection, mail_id: int, *, user: User) -> int:
+    """Send a mail again, or at once where it waits; returns the id of the mail that goes out.
+
+    One that failed or waits goes out itself, under its old Message-ID; of one that was sent a copy does,
+    under a new one, or the receiving side would drop it as known. Raises Conflict where that makes no
+    sense: a sent link works once, so its user is invited anew instead.
+    """
+    conn.execute(text("SELECT id FROM mails WHERE id = :id FOR UPDATE"), {"id": mail_id})
+    found = mail(conn, mail_id)
+    require(user, Permission.EDIT_INVOICES if found.invoice_id else Permission.EDIT_CUSTOMERS)
+    mail_server.require_ready(conn)
+    if found.state == "sent":
+        sent_id = _copy(conn, found, user)
+    else:
+        sent_id = mail_id
+        again = conn.execute(
+            text("""UPDATE mails SET due_at = now(), leased_until = NULL,
+                           attempts = CASE WHEN state = 'failed' THEN 0 ELSE attempts END,
+                           last_error = CASE WHEN state = 'failed' THEN '' ELSE last_error END, state = 'queued'
+                     WHERE id = :id AND coalesce(leased_until <= now(), true) RETURNING id"""),
+            {"id": mail_id},
+        ).one_or_none()
+        if again is None:
+            raise Conflict("This mail is being sent at this very moment. Look again in a minute.")
+    audit.record(conn, "send again", "mail", mail_id, user_id=user.id, customer_id=found.customer_id)
+    return sent_id
+
+
+def _copy(conn: Connection, sent: Mail, user: User) -> int:
+    if KINDS[sent.kind].has_link:
+        raise Conflict("A link works once. Send the invite anew from the Users tab: it then carries a link of its own.")
+    if not sent.recipient:
+        raise Conflict("Whom this mail went to was erased with the customer's data.")
+    return add(
+        conn,
+        sent.kind,
+        recipient=sent.recipient,
+        subject=sent.subject,
+        body=sent.body,
+        customer_id=sent.customer_id,
+        invoice_id=sent.invoice_id,
+        user_id=user.id,
+    )
+
+
 def forget(conn: Connection, customer_id: int) -> int:
     """Delete a customer's mails, which name persons, and return how many there were. For the erasure."""
     return conn.execute(delete(mails).where(mails.c.customer_id == customer_id)).rowcount
@@ -134,7 +189,8 @@ def message_id(conn: Connection) -> str:
     return f"<{uuid4().hex}@{domain}>"
 
 
-def _company(conn: Connection) -> str:
+def company_name(conn: Connection) -> str:
+    """Our company's name, as every mail may name it."""
     return str(conn.scalar(text("SELECT name FROM company")) or "")
 
 
