@@ -7,7 +7,8 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import streamlit as st
 from starlette.concurrency import run_in_threadpool
@@ -18,20 +19,24 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib import db, documents, sessions
+from lib import db, documents, oidc, sessions
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
-from pages.shared import downloads
+from pages.shared import consoles, downloads
 
 log = logging.getLogger("mandant")
 # Loaded before the first visitor, and before the garbage collector is told to leave them alone.
 # (Not streamlit_authenticator: its component registers itself only when a page imports it.)
 PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow", "babel.numbers")
 SESSION_SECONDS = 12 * 60 * 60
+# Signing in at a provider: Streamlit's route that leads there, and how long the page that was asked for is remembered.
+LOGIN, PAGE_COOKIE, PROVIDER_SECONDS = "/auth/login", "mandant_page", 10 * 60
 # What the database can look up: an address may name any number.
 LARGEST_ID = 2**63 - 1
-OWN_PATHS = ("/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/")
+OWN_PATHS = (
+    "/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/", "/console/",
+)  # fmt: skip
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -117,6 +122,41 @@ def document(request: Request) -> Response:
     return Response(content, media_type="application/pdf", headers=headers)
 
 
+class ReturnToPage:
+    """A deep link survives signing in at the provider: Streamlit's own way back ends at the start page.
+
+    Leaving for the provider, the page that was asked for (the request's own referrer) goes into a cookie; coming back,
+    the answer leads there.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; change the answers of Streamlit's two sign-in routes."""
+        if scope["type"] != "http" or scope["path"] not in (LOGIN, oidc.CALLBACK):
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        leaving, cookie = scope["path"] == LOGIN, Response()
+        if leaving:
+            came_from = urlsplit(request.headers.get("referer", ""))
+            page = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
+            _set_cookie(cookie, request, PAGE_COOKIE, quote(_local(page), safe=""), seconds=PROVIDER_SECONDS)
+        else:
+            cookie.delete_cookie(PAGE_COOKIE, httponly=True, samesite="lax")
+
+        async def with_page(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.append("set-cookie", cookie.headers["set-cookie"])
+                if not leaving and headers.get("location") == "/":
+                    headers["location"] = _local(unquote(request.cookies.get(PAGE_COOKIE, "/")))
+            await send(message)
+
+        await self.app(scope, receive, with_page)
+
+
 class PageHeaders:
     """Security headers on every answer, and on pages the nonce cookie that a sign-in ticket is bound to."""
 
@@ -141,6 +181,16 @@ class PageHeaders:
                     _set_cookie(cookie, request, NONCE_COOKIE, secrets.token_urlsafe(32), seconds=None)
                     headers.append("set-cookie", cookie.headers["set-cookie"])
                     headers["cache-control"] = "no-store"
+                if request.url.scheme == "https":  # Streamlit's own cookies, too
+                    message["headers"] = [
+                        (
+                            name,
+                            value + b"; Secure"
+                            if name == b"set-cookie" and b"; secure" not in value.lower()
+                            else value,
+                        )
+                        for name, value in message["headers"]
+                    ]
             await send(message)
 
         await self.app(scope, receive, with_headers)
@@ -151,10 +201,34 @@ def _set_cookie(response: Response, request: Request, name: str, value: str, *, 
     response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
 
+def _secured(name: bytes, value: bytes) -> bytes:
+    """The header, with Streamlit's own cookies for TLS only as ours are."""
+    open_cookie = name.lower() == b"set-cookie" and b"; secure" not in value.lower()
+    return value + b"; Secure" if open_cookie else value
+
+
 def _local(target: str) -> str:
     """The path to go on to, or the start page for anything that could lead to another site."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return quote(target, safe="/?&=%+,:;@!*'()~-._") if safe and "\\" not in target else "/"
+
+
+def _streamlit_secrets() -> dict[str, Any]:
+    """What `st.login` wants to know of the provider; nothing where people sign in by password."""
+    provider = oidc.provider()
+    if provider is None:
+        return {}
+    # The same on all replicas where it is set. Else another one at each start: who is signing in then begins anew.
+    secret = os.environ.get("STREAMLIT_SERVER_COOKIE_SECRET") or secrets.token_hex(32)
+    return {
+        "auth": {
+            "redirect_uri": provider.callback_url,
+            "cookie_secret": secret,
+            "client_id": provider.client_id,
+            "client_secret": provider.client_secret,
+            "server_metadata_url": provider.metadata_url,
+        }
+    }
 
 
 def _require_schema() -> None:
@@ -171,8 +245,9 @@ ROUTES = [
     Route("/session/end", end_session),
     Route("/documents/{invoice_id:int}.pdf", document),
     Route("/exports/cost-overview.{ending}", downloads.cost_overview),
+    Route("/console/{customer_id:int}", consoles.console),
 ]
-MIDDLEWARE = [Middleware(PageHeaders)]
+MIDDLEWARE = [Middleware(PageHeaders), Middleware(ReturnToPage)]
 
 # `streamlit run` recognises the site by this very form of assignment.
-app = st.App("pages/main.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)
+app = st.App("pages/main.py", secrets=_streamlit_secrets(), lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

@@ -34,7 +34,11 @@ def create_admin(given: argparse.Namespace) -> int:
         password = sys.stdin.readline().rstrip("\n")
     with db.transaction() as conn:
         user = staff.create_first_admin(
-            conn, username=given.username, name=given.name or given.username, password=password
+            conn,
+            username=given.username,
+            name=given.name or given.username,
+            password=password,
+            email=given.email,
         )
     print(f"{user.username} can sign in as admin.")
     return 0
@@ -49,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     first = _add(known, "create-admin", create_admin)
     first.add_argument("username")
     first.add_argument("--name", help="the person's name (default: the user name)")
+    first.add_argument("--email", default="", help="the address by which a sign-in service knows the person")
     commands.add_to(known)
 
     given = parser.parse_args(arguments)

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from lib import clock, db, demo, periods, postgres, staff
+from lib import clock, db, demo, oidc, periods, postgres, staff, vault
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data" / "postgres"
@@ -55,6 +55,7 @@ def main() -> int:
     try:
         if not os.environ.get("DATABASE_URL") and not ip_address(address).is_loopback:
             raise RuntimeError("The demo's passwords are known to all: it is served on this machine only (127.0.0.1).")
+        oidc.provider()  # half a sign-in service is refused here, in a sentence
         _require_free(address, port)
         with database() as own:
             if own:

@@ -2,6 +2,7 @@
 
 A person types name and password on the page: `claim` counts the attempt, `ticket` checks it. The ticket
 leads through a route of the server that can set a cookie (`redeem`). Every click then asks `user_of`.
+Who signs in at the company's provider (`lib/oidc.py`) gets a ticket by `provider_ticket`, and the same session.
 """
 
 import secrets
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 
 from lib import audit, passwords
 from lib.auth import Role, User
@@ -20,6 +22,8 @@ NONCE_COOKIE = "mandant_nonce"
 IDLE = "30 minutes"
 LONGEST = "12 hours"
 TICKET_LIFE = "30 seconds"
+# How old a provider's word may be, and how far its clock may run ahead of ours.
+PROVIDER_LIFE, PROVIDER_AHEAD = "10 minutes", "2 minutes"
 # Failures that cost no waiting: for one name from one address, and for one address whatever the names.
 FREE_FOR_NAME, FREE_FOR_ADDRESS = 4, 29
 LONGEST_WAIT_SECONDS = 15 * 60
@@ -89,23 +93,45 @@ def ticket(conn: Connection, attempt: Claim, *, password: str, nonce: str) -> st
     return secret
 
 
+def is_recent(conn: Connection, issued_at: float) -> bool:
+    """Whether the provider said so just now. `issued_at` is in seconds since 1970 (the claim iat)."""
+    if not 0 < issued_at < 2**40:
+        return False
+    recent = text(f"""SELECT to_timestamp(:at) BETWEEN now() - interval '{PROVIDER_LIFE}'
+                                                   AND now() + interval '{PROVIDER_AHEAD}'""")
+    return bool(conn.scalar(recent, {"at": issued_at}))
+
+
+def provider_ticket(conn: Connection, staff_id: int, *, identity: bytes, nonce: str) -> str | None:
+    """A ticket like `ticket`'s for somebody the provider vouched for; None the second time for one `identity`."""
+    secret = secrets.token_urlsafe(32)
+    values = {"ticket_hash": _hash(secret), "nonce_hash": _hash(nonce), "staff_id": staff_id, "identity_hash": identity}
+    made = conn.scalar(
+        insert_or_nothing(sign_in_tickets)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["identity_hash"])
+        .returning(sign_in_tickets.c.staff_id)
+    )
+    return None if made is None else secret
+
+
 def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
     """Use the ticket up and start a session: its token for the cookie, or None where it doesn't hold."""
-    staff_id = conn.scalar(
+    used = conn.execute(
         text(f"""
             UPDATE sign_in_tickets t SET used_at = now()
               FROM staff s
              WHERE t.ticket_hash = :ticket AND t.nonce_hash = :nonce AND t.used_at IS NULL
                AND t.created_at > now() - interval '{TICKET_LIFE}'
                AND s.id = t.staff_id AND s.disabled_at IS NULL
-            RETURNING t.staff_id"""),
+            RETURNING t.staff_id, t.identity_hash IS NOT NULL AS by_provider"""),
         {"ticket": _hash(secret), "nonce": _hash(nonce)},
-    )
-    if staff_id is None:
+    ).one_or_none()
+    if used is None:
         return None
     token = secrets.token_urlsafe(32)
-    conn.execute(insert(sessions).values(token_hash=_hash(token), staff_id=staff_id))
-    audit.record(conn, "signed in", "staff", staff_id, user_id=staff_id)
+    conn.execute(insert(sessions).values(token_hash=_hash(token), **used._mapping))
+    audit.record(conn, "signed in", "staff", used.staff_id, user_id=used.staff_id)
     _tidy(conn)
     return token
 
@@ -120,7 +146,8 @@ def user_of(conn: Connection, token: str | None) -> User | None:
     row = conn.execute(
         text(f"""
             SELECT s.id AS session_id, s.last_seen_at < now() - interval '1 minute' AS stale,
-                   p.id, p.username, p.name, p.role, p.must_change_password
+                   p.id, p.username, p.name, p.role,
+                   p.must_change_password AND NOT s.by_provider AS must_change_password
               FROM sessions s JOIN staff p ON p.id = s.staff_id
              WHERE s.token_hash = :token AND s.site = 'staff' AND s.ended_at IS NULL AND p.disabled_at IS NULL
                AND s.last_seen_at > now() - interval '{IDLE}' AND s.created_at > now() - interval '{LONGEST}'"""),

@@ -1,4 +1,4 @@
-"""The people who work with Mandant: their accounts, roles and passwords."""
+"""The people who work with Mandant: their accounts, roles, passwords, and who they are at the sign-in provider."""
 
 import re
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
-from lib import audit, passwords, requests, sessions
+from lib import audit, fields, passwords, requests, sessions
 from lib.auth import Permission, Role, User, require
 from lib.db import conflicts
-from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
+from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from lib.tables import staff
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{1,63}")
+DISABLED = "Your account in Mandant is disabled. Ask an admin if you need it."
 LAST_ADMIN = "This is the last admin who can sign in. Make somebody else an admin first."
 
 
 @dataclass(frozen=True)
 class Account:
-    """A person's account, with when it was last used."""
+    """A person's account, with when it was last used. `linked`: has signed in at the provider, who knows them since."""
 
     id: int
     username: str
@@ -28,6 +29,8 @@ class Account:
     role: Role
     disabled_at: datetime | None
     must_change_password: bool
+    email: str
+    linked: bool
     version: int
     last_seen_at: datetime | None
 
@@ -41,19 +44,20 @@ def accounts(conn: Connection) -> list[Account]:
     """All accounts by name, the enabled ones first."""
     found = conn.execute(
         text("""
-            SELECT s.id, s.username, s.name, s.role, s.disabled_at, s.must_change_password, s.version,
+            SELECT s.id, s.username, s.name, s.role, s.disabled_at, s.must_change_password, s.email,
+                   s.oidc_subject IS NOT NULL AS linked, s.version,
                    (SELECT max(last_seen_at) FROM sessions WHERE staff_id = s.id) AS last_seen_at
               FROM staff s ORDER BY s.disabled_at IS NOT NULL, lower(s.name), s.id""")
     )
     return [Account(**{**row._mapping, "role": Role(row.role)}) for row in found]
 
 
-def create_first_admin(conn: Connection, *, username: str, name: str, password: str) -> User:
+def create_first_admin(conn: Connection, *, username: str, name: str, password: str, email: str = "") -> User:
     """The account that everything else starts from. Raises Conflict where an admin can already sign in."""
     conn.execute(text("LOCK TABLE staff IN SHARE ROW EXCLUSIVE MODE"))
     if _enabled_admins(conn):
         raise Conflict("There is an admin already. Sign in as one to add people or reset passwords.")
-    values = _checked(username=username, name=name, role=Role.ADMIN, password=password)
+    values = _checked(username=username, name=name, role=Role.ADMIN, password=password, email=email)
     return _insert(conn, values, must_change=False, user_id=None)
 
 
@@ -64,15 +68,19 @@ def add(
     username: str,
     name: str,
     role: str,
-    password: str,
+    password: str | None,
+    email: str = "",
     must_change: bool = True,
     request_key: UUID | None = None,
 ) -> User:
-    """Add a person with a first password, which they must change when they sign in first."""
+    """Add a person with a first password, which they must change when they sign in first.
+
+    `password` None: they sign in at the provider only, which knows them by `email`.
+    """
     require(user, Permission.EDIT_STAFF)
     requests.once(conn, request_key)
-    values = _checked(username=username, name=name, role=role, password=password)
-    return _insert(conn, values, must_change=must_change, user_id=user.id)
+    values = _checked(username=username, name=name, role=role, password=password, email=email)
+    return _insert(conn, values, must_change=must_change and password is not None, user_id=user.id)
 
 
 def disable(conn: Connection, staff_id: int, *, user: User, version: int) -> None:
@@ -103,7 +111,7 @@ def change_role(conn: Connection, staff_id: int, *, user: User, role: str, versi
     before = _account(conn, staff_id)
     new = _role(role)
     if new == before["role"]:
-        raise Invalid(f"{before['name']} has this role already.", field="role")
+        raise AlreadyDone(f"{before['name']} has this role already.")
     if new != Role.ADMIN:
         _keep_an_admin(conn, staff_id)
     _save(conn, staff_id, {"role": str(new)}, version=version)
@@ -111,15 +119,86 @@ def change_role(conn: Connection, staff_id: int, *, user: User, role: str, versi
     audit.record(conn, "changed role", "staff", staff_id, user_id=user.id, changes={"role": (before["role"], str(new))})
 
 
-def reset_password(conn: Connection, staff_id: int, *, user: User, password: str, version: int) -> None:
+def reset_password(
+    conn: Connection, staff_id: int, *, user: User, password: str, version: int, request_key: UUID | None = None
+) -> None:
     """Set a new first password for a person, who must change it at the next sign-in. Ends their sessions."""
     require(user, Permission.EDIT_STAFF)
+    requests.once(conn, request_key)
     before = _account(conn, staff_id)
     passwords.require_good(password, username=before["username"], field="password")
     values = {"password_hash": passwords.hashed(password), "must_change_password": True}
     _save(conn, staff_id, values, version=version)
     sessions.end_all(conn, staff_id)
     audit.record(conn, "reset password", "staff", staff_id, user_id=user.id)
+
+
+def set_email(conn: Connection, staff_id: int, *, user: User, email: str, version: int) -> None:
+    """Say by which address the sign-in provider knows a person; who it was before is forgotten. They sign in anew."""
+    require(user, Permission.EDIT_STAFF)
+    before = _account(conn, staff_id)
+    new = _email(email)
+    if new == before["email"]:
+        raise AlreadyDone(f"{before['name']} has this e-mail address already.")
+    with conflicts({"staff_email_key": _taken(new)}):
+        _save(conn, staff_id, {"email": new, "oidc_issuer": None, "oidc_subject": None}, version=version)
+    sessions.end_all(conn, staff_id)
+    audit.record(conn, "changed e-mail", "staff", staff_id, user_id=user.id, changes={"email": (before["email"], new)})
+
+
+def unlink(conn: Connection, staff_id: int, *, user: User, version: int) -> None:
+    """Forget who a person was at the provider, so that the next to sign in by their address is linked. Signs them out.
+
+    For a person whose account at the provider was made anew.
+    """
+    require(user, Permission.EDIT_STAFF)
+    before = _account(conn, staff_id)
+    if before["oidc_subject"] is None:
+        raise AlreadyDone(f"{before['name']} is not linked.")
+    _save(conn, staff_id, {"oidc_issuer": None, "oidc_subject": None}, version=version)
+    sessions.end_all(conn, staff_id)
+    gone = {"linked to": (_identity(before["oidc_issuer"], before["oidc_subject"]), None)}
+    audit.record(conn, "unlinked", "staff", staff_id, user_id=user.id, changes=gone)
+
+
+def account_of(conn: Connection, *, issuer: str, subject: str) -> int | None:
+    """The account that is linked to this person of a provider, or None. Raises NotAllowed where it is disabled."""
+    found = conn.execute(
+        select(staff.c.id, staff.c.disabled_at).where(staff.c.oidc_issuer == issuer, staff.c.oidc_subject == subject)
+    ).one_or_none()
+    if found is None:
+        return None
+    if found.disabled_at is not None:
+        raise NotAllowed(DISABLED)
+    return int(found.id)
+
+
+def link(conn: Connection, email: str, *, issuer: str, subject: str) -> int:
+    """The account with this address, linked from now on to this person of the provider and to nobody else.
+
+    The provider has confirmed the address (`lib/oidc.py`). Raises NotAllowed where no account has it, where it is
+    disabled, or was linked to somebody else: addresses are given to new people, subjects are not.
+    """
+    found = conn.execute(select(staff.c.id, staff.c.disabled_at).where(staff.c.email == email)).one_or_none()
+    if found is None:
+        raise NotAllowed(
+            f"{email} has no account in Mandant. Ask an admin to add you, or sign in with another account."
+        )
+    if found.disabled_at is not None:
+        raise NotAllowed(DISABLED)
+    linked = conn.execute(
+        update(staff)
+        .where(staff.c.id == found.id, staff.c.oidc_subject.is_(None))
+        .values(oidc_issuer=issuer, oidc_subject=subject)
+    )
+    if linked.rowcount == 0:
+        raise NotAllowed(
+            f"The account of {email} belongs to somebody else who used this address before. "
+            "Ask an admin: “E-mail”, then “Unlink” under Staff gives it to you."
+        )
+    new = {"linked to": (None, _identity(issuer, subject))}
+    audit.record(conn, "linked", "staff", found.id, user_id=found.id, changes=new)
+    return int(found.id)
 
 
 def change_own_password(
@@ -140,7 +219,7 @@ def change_own_password(
     audit.record(conn, "changed own password", "staff", user.id, user_id=user.id)
 
 
-def _checked(*, username: str, name: str, role: str, password: str) -> dict[str, Any]:
+def _checked(*, username: str, name: str, role: str, password: str | None, email: str) -> dict[str, Any]:
     username, name = username.strip().lower(), name.strip()
     if not _USERNAME.fullmatch(username):
         raise Invalid(
@@ -149,22 +228,37 @@ def _checked(*, username: str, name: str, role: str, password: str) -> dict[str,
         )
     if not name or len(name) > 200 or not name.isprintable():
         raise Invalid("Enter the person's name, up to 200 characters on one line.", field="name")
-    passwords.require_good(password, username=username, field="password")
+    address = _email(email, required=password is None)
+    if password is not None:
+        passwords.require_good(password, username=username, field="password")
     return {
         "username": username,
         "name": name,
         "role": str(_role(role)),
-        "password_hash": passwords.hashed(password),
+        "email": address,
+        "password_hash": passwords.hashed(password) if password is not None else passwords.unknown(),
     }
+
+
+def _email(typed: str, *, required: bool = False) -> str:
+    return fields.email(typed, field="email", required=required).lower()
+
+
+def _taken(email: str) -> str:
+    return f"Somebody else has the e-mail address {email}. Each person needs their own."
+
+
+def _identity(issuer: str, subject: str) -> str:
+    return f"{subject} at {issuer}"
 
 
 def _insert(conn: Connection, values: dict[str, Any], *, must_change: bool, user_id: int | None) -> User:
     taken = f"The user name {values['username']} is taken. Choose another one."
-    with conflicts({"staff_username_key": taken}):
+    with conflicts({"staff_username_key": taken, "staff_email_key": _taken(values["email"])}):
         new_id: int = conn.execute(
             insert(staff).values(values | {"must_change_password": must_change}).returning(staff.c.id)
         ).scalar_one()
-    shown = {name: (None, values[name]) for name in ("username", "name", "role")}
+    shown = {name: (None, values[name]) for name in ("username", "name", "role", "email") if values[name]}
     audit.record(conn, "added", "staff", new_id, user_id=user_id or new_id, changes=shown)
     return User(new_id, values["username"], values["name"], Role(values["role"]), must_change)
 

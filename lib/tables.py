@@ -79,11 +79,19 @@ staff = Table(
     Column("role", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("must_change_password", Boolean, nullable=False, server_default="false"),
+    # The address that the sign-in provider knows, and who that was at the first sign-in: from then on only they.
+    _text("email"),
+    Column("oidc_issuer", Text),
+    Column("oidc_subject", Text),
     Column("disabled_at", DateTime(timezone=True)),
     _stamp("created_at"),
     _version(),
     CheckConstraint("role IN ('viewer','sales','finance','admin')", name="role_known"),
     CheckConstraint("username = lower(username) AND username <> ''", name="username_lower"),
+    CheckConstraint("email = lower(email)", name="email_lower"),
+    CheckConstraint("(oidc_issuer IS NULL) = (oidc_subject IS NULL)", name="oidc_whole"),
+    UniqueConstraint("oidc_issuer", "oidc_subject"),
+    Index("staff_email_key", "email", unique=True, postgresql_where=text("email <> ''")),
 )
 
 sessions = Table(
@@ -94,6 +102,8 @@ sessions = Table(
     _ref("staff_id", "staff.id", nullable=True),
     Column("customer_user_id", BigInteger, ForeignKey("customer_users.id", ondelete="CASCADE")),
     Column("site", Text, nullable=False, server_default="staff"),
+    # Signed in at the company's provider: a password that must be changed is none of this session's business.
+    Column("by_provider", Boolean, nullable=False, server_default="false"),
     _stamp("created_at"),
     _stamp("last_seen_at"),
     Column("ended_at", DateTime(timezone=True)),
@@ -112,6 +122,8 @@ sign_in_tickets = Table(
     Column("nonce_hash", LargeBinary, nullable=False),
     _ref("staff_id", "staff.id", nullable=True),
     Column("customer_user_id", BigInteger, ForeignKey("customer_users.id", ondelete="CASCADE")),
+    # Which sign-in at the provider earned it: each earns one.
+    Column("identity_hash", LargeBinary, unique=True),
     _stamp("created_at"),
     Column("used_at", DateTime(timezone=True)),
     CheckConstraint("(staff_id IS NULL) <> (customer_user_id IS NULL)", name="one_person"),

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lib import sessions
+from lib import oidc, sessions
 from lib.auth import Permission
 from pages.shared import session, sign_in
 
@@ -14,8 +14,12 @@ with session.reading() as conn:
 st.title("My account", anchor=False)
 st.text(f"{user.name}, signed in as {user.username} ({user.role})")
 
-st.subheader("Password", anchor=False)
-sign_in.draw_password_form(session.attempt, session.field_error, keep=session.token())
+provider = oidc.provider()
+if provider is None:
+    st.subheader("Password", anchor=False)
+    sign_in.draw_password_form(session.attempt, session.field_error, keep=session.token())
+else:
+    st.text(f"You sign in with {provider.name}; your password is changed there.")
 
 st.subheader("Signed in elsewhere", anchor=False)
 if others:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from lib import settings, staff
+from lib import oidc, settings, staff
 from lib.auth import Permission, Role
 from pages.shared import session, ui
 
@@ -24,7 +24,8 @@ def add_person() -> None:
     key = st.session_state.setdefault("add_person_request", uuid4())
 
     def save() -> None:
-        values = {name: st.session_state[f"add_person_{name}"] for name in ("username", "name", "role", "password")}
+        values = {name: st.session_state[f"add_person_{name}"] for name in ("username", "name", "role", "email")}
+        values["password"] = None if provider else st.session_state["add_person_password"]
         done = session.attempt(staff.add, request_key=key, success=f"{values['name']} can sign in.", **values)
         if done:
             del st.session_state["add_person_request"]
@@ -36,19 +37,27 @@ def add_person() -> None:
         session.field_error("username")
         st.selectbox("Role", list(Role), key="add_person_role", format_func=MEANINGS.__getitem__)
         session.field_error("role")
-        first_password("add_person_password")
+        address("add_person_email")
+        if provider is None:
+            first_password("add_person_password")
         st.form_submit_button("Add", type="primary", on_click=save)
 
 
 @st.dialog("Reset the password", icon=":material/key:")
 def reset_password(person: staff.Account) -> None:
     session.close_or_explain()
+    key = st.session_state.setdefault("reset_password_request", uuid4())
     st.text(f"{person.name} ({person.username}) is signed out everywhere.")
 
     def save() -> None:
-        password = st.session_state["reset_password"]
-        success = f"{person.name} signs in with the new password and then changes it."
-        session.attempt(staff.reset_password, person.id, password=password, version=person.version, success=success)
+        session.attempt(
+            staff.reset_password,
+            person.id,
+            password=st.session_state["reset_password"],
+            version=person.version,
+            request_key=key,
+            success=f"{person.name} signs in with the new password and then changes it.",
+        )
 
     with st.form("reset_password_form", border=False):
         first_password("reset_password")
@@ -70,6 +79,36 @@ def change_role(person: staff.Account) -> None:
         st.selectbox("Role", roles, index=roles.index(person.role), key="new_role", format_func=MEANINGS.__getitem__)
         session.field_error("role")
         st.form_submit_button("Change role", type="primary", on_click=save)
+
+
+@st.dialog("E-mail address for signing in", icon=":material/mail:")
+def change_email(person: staff.Account) -> None:
+    session.close_or_explain()
+    st.text(f"{person.name} ({person.username}) signs in anew, at the company's sign-in service, by this address.")
+
+    def save() -> None:
+        new = st.session_state["new_email"]
+        success = (
+            f"{person.name} signs in by {new.strip()} now." if new.strip() else f"{person.name} has no address now."
+        )
+        session.attempt(staff.set_email, person.id, email=new, version=person.version, success=success)
+
+    with st.form("change_email_form", border=False):
+        address("new_email")
+        st.form_submit_button("Save", type="primary", on_click=save)
+    if person.linked:
+        st.caption(
+            "Since the first sign-in only that person of the sign-in service gets in, even if the address is given to "
+            "somebody else. Unlink when it is the same person with a new account there."
+        )
+        st.button(
+            "Unlink",
+            key="unlink",
+            icon=":material/link_off:",
+            on_click=session.click,
+            args=(staff.unlink, person.id),
+            kwargs={"version": person.version, "success": f"The next to sign in by {person.email} is linked."},
+        )
 
 
 @st.dialog("Disable this person?", icon=":material/block:")
@@ -98,6 +137,13 @@ def first_password(key: str) -> None:
     session.field_error("password")
 
 
+def address(key: str) -> None:
+    """The input for the address by which the sign-in service knows a person."""
+    label = "E-mail" if provider else "E-mail (for a sign-in service; optional)"
+    st.text_input(label, key=key, max_chars=254, autocomplete="off")
+    session.field_error("email")
+
+
 def draw_person(person: staff.Account) -> None:
     """One person with what can be done about them."""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -105,17 +151,25 @@ def draw_person(person: staff.Account) -> None:
             st.text(person.name + (" (you)" if person.id == user.id else ""))
             seen = f"seen {ui.moment(person.last_seen_at, zone)}" if person.last_seen_at else "never signed in"
             st.caption(session.escaped(f"{person.username} · {seen}"))
+            if person.email:
+                st.text(person.email)  # not in the caption: markdown would make a link of it
         st.badge(person.role.capitalize(), color="blue" if person.role == Role.ADMIN else "gray")
         if not person.enabled:
             st.badge("Disabled", color="red", icon=":material/block:")
-        elif person.must_change_password:
+        elif provider and not person.email:
+            st.badge("No e-mail", color="orange", icon=":material/mail:")
+        elif person.must_change_password and not provider:
             st.badge("First password", color="orange", icon=":material/key:")
         else:
             st.badge("Enabled", color="green", icon=":material/check:")
         st.space("stretch")
         if st.button("Role", key=f"role_{person.id}", icon=":material/badge:"):
             change_role(person)
-        if st.button("Password", key=f"password_{person.id}", icon=":material/key:"):
+        if st.button("E-mail", key=f"email_{person.id}", icon=":material/mail:"):
+            st.session_state["new_email"] = person.email
+            change_email(person)
+        if provider is None and st.button("Password", key=f"password_{person.id}", icon=":material/key:"):
+            st.session_state.pop("reset_password_request", None)
             reset_password(person)
         if not person.enabled:
             st.button(
@@ -130,6 +184,7 @@ def draw_person(person: staff.Account) -> None:
             disable(person)
 
 
+provider = oidc.provider()
 with session.reading() as conn:
     people, zone = staff.accounts(conn), settings.company(conn).timezone
 

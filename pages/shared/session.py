@@ -4,7 +4,6 @@ The user comes from the database at every run and every click, never from Stream
 """
 
 import logging
-import re
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,15 +14,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 
-from lib import clock, db, sessions, staff
+from lib import clock, db, oidc, sessions, staff
 from lib.auth import Permission, User
 from lib.db import Connection
 from lib.errors import AlreadyDone, BillingError, Invalid, NotAllowed
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
 from pages.shared import sign_in
+from pages.shared.markdown import escaped
 
 _OUTCOME, _FIELDS, _RESULT, _PAGE = "outcome", "field_errors", "last_result", "outcome_page"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 _log = logging.getLogger("mandant")
 
 
@@ -165,21 +164,21 @@ def forget_on_other_page(page: str) -> None:
         st.session_state.pop(_FIELDS, None)
 
 
-def escaped(text: str) -> str:
-    """`text` so that markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", text).replace("\n", "  \n")
-
-
 def sign_out() -> None:
-    """For the button's `on_click`: end this browser's session."""
+    """For the button's `on_click`: end this browser's session, and the one at the provider that it came from."""
     with db.transaction() as conn:
         sessions.end(conn, token())
+    sign_in.leave_provider()
 
 
 def _sign_in() -> NoReturn:
-    """Draw the form; after the right password, send the browser through the route that sets the cookie."""
+    """Draw the form, or the provider's button; then send the browser through the route that sets the cookie."""
     nonce = st.context.cookies.get(NONCE_COOKIE) or ""
-    ticket = sign_in.draw_form(address=st.context.ip_address or "this machine", nonce=nonce)
+    provider = oidc.provider()
+    if provider is not None:
+        ticket = sign_in.draw_provider(provider, nonce=nonce)
+    else:
+        ticket = sign_in.draw_form(address=st.context.ip_address or "this machine", nonce=nonce)
     if ticket:
         target = urlencode({"ticket": ticket, "to": _here()}, quote_via=quote, safe="")
         # Both values are percent-encoded: nothing in them can end the string or the element.

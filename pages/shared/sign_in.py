@@ -1,16 +1,22 @@
-"""The sign-in form (drawn by streamlit-authenticator) and the form for a password that must be changed."""
+"""Signing in: the form (drawn by streamlit-authenticator) or the way to the company's provider; changing a password."""
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 
 import streamlit as st
 import streamlit_authenticator as authenticator
 
-from lib import db, sessions, staff
+from lib import db, oidc, sessions, staff
+from lib.errors import NotAllowed
+from pages.shared.markdown import escaped
 
 _WORDS = {"Form name": "Sign in", "Username": "User name", "Password": "Password", "Login": "Sign in"}
 _REFUSAL, _TICKET = "sign_in_refusal", "sign_in_ticket"
+# How long a page may take to leave for the route that sets the cookie.
+LEAVING_SECONDS = 3
+_log = logging.getLogger("mandant")
 # The package prints its own cookie's errors; ours is the only cookie that counts.
 logging.getLogger("streamlit_authenticator").setLevel(logging.CRITICAL)
 
@@ -43,6 +49,47 @@ def draw_form(*, address: str, nonce: str) -> str | None:
             st.error(st.session_state[_REFUSAL], icon=":material/error:")
     ticket: str | None = st.session_state.pop(_TICKET, None)
     return ticket
+
+
+def draw_provider(provider: oidc.Provider, *, nonce: str) -> str | None:
+    """The button that leads to the provider, and the ticket of who has just come back from it."""
+    ticket, refusal = None, None
+    if st.user.get("is_logged_in"):
+        try:
+            ticket = _vouched_for(provider, nonce)
+        except NotAllowed as refused:
+            refusal = str(refused)
+            _log.warning("Nobody signed in: %s", refusal)
+    _, middle, _ = st.columns([1, 2, 1])
+    with middle:
+        st.title("Mandant", anchor=False)
+        with st.container(border=True):
+            st.subheader("Sign in", anchor=False)
+            if refusal:
+                st.error(escaped(refusal), icon=":material/error:")
+            label = f"Sign in with {provider.name}" + (", with another account" if refusal else "")
+            st.button(label, key="sign_in_provider", type="primary", icon=":material/login:", on_click=st.login)
+    return ticket
+
+
+def _vouched_for(provider: oidc.Provider, nonce: str) -> str | None:
+    """The one ticket for what the provider said, the same for a few seconds: the page may run again before it is left.
+
+    No longer, or a session that has ended would send its browser for a new one again and again.
+    """
+    kept = st.session_state.get(_TICKET)
+    if kept is not None and time.monotonic() - kept[1] < LEAVING_SECONDS:
+        return str(kept[0])
+    with db.transaction() as conn:
+        ticket = oidc.ticket(conn, provider, st.user.to_dict(), nonce=nonce)
+    st.session_state[_TICKET] = (ticket, time.monotonic()) if ticket else None
+    return ticket
+
+
+def leave_provider() -> None:
+    """For a callback, after our session has ended: sign out at the provider too, where this browser came from there."""
+    if oidc.provider() is not None and st.user.get("is_logged_in"):
+        st.logout()
 
 
 def draw_password_form(attempt: Callable[..., bool], field_error: Callable[[str], None], *, keep: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,24 @@ def app_database(server: str, template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app as `make run` starts it, on a free port."""
-    log = tmp_path_factory.mktemp("app") / "log"
+    with running(app_database, tmp_path_factory.mktemp("app") / "log", free_port()) as server:
+        yield server
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(url: str, log: Path, port: int, **settings: str) -> Iterator[Server]:
+    """The app on this database, with these settings in its environment; it ends with the block."""
     with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", app_database)
-        patch.setenv("MANDANT_TODAY", "2026-06-20")
+        for name, value in {"DATABASE_URL": url, "MANDANT_TODAY": "2026-06-20", **settings}.items():
+            patch.setenv(name, value)
         process = local.start("127.0.0.1", port, stderr=output)
     try:
         assert local.up(process, "127.0.0.1", port), log.read_text()

@@ -215,14 +215,22 @@ CREATE TABLE staff (
     role TEXT NOT NULL,
     password_hash TEXT NOT NULL,
     must_change_password BOOLEAN DEFAULT 'false' NOT NULL,
+    email TEXT DEFAULT '' NOT NULL,
+    oidc_issuer TEXT,
+    oidc_subject TEXT,
     disabled_at TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     version INTEGER DEFAULT '1' NOT NULL,
     CONSTRAINT staff_pkey PRIMARY KEY (id),
     CONSTRAINT staff_role_known_check CHECK (role IN ('viewer','sales','finance','admin')),
     CONSTRAINT staff_username_lower_check CHECK (username = lower(username) AND username <> ''),
-    CONSTRAINT staff_username_key UNIQUE (username)
+    CONSTRAINT staff_email_lower_check CHECK (email = lower(email)),
+    CONSTRAINT staff_oidc_whole_check CHECK ((oidc_issuer IS NULL) = (oidc_subject IS NULL)),
+    CONSTRAINT staff_username_key UNIQUE (username),
+    CONSTRAINT staff_oidc_issuer_key UNIQUE (oidc_issuer, oidc_subject)
 );
+
+CREATE UNIQUE INDEX staff_email_key ON staff (email) WHERE email <> '';
 
 CREATE TABLE statements (
     customer_id BIGINT NOT NULL,
@@ -440,6 +448,7 @@ CREATE TABLE sessions (
     token_hash BYTEA NOT NULL,
     staff_id BIGINT NOT NULL,
     site TEXT DEFAULT 'staff' NOT NULL,
+    by_provider BOOLEAN DEFAULT 'false' NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     last_seen_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     ended_at TIMESTAMP WITH TIME ZONE,
@@ -454,9 +463,11 @@ CREATE TABLE sign_in_tickets (
     ticket_hash BYTEA NOT NULL,
     nonce_hash BYTEA NOT NULL,
     staff_id BIGINT NOT NULL,
+    identity_hash BYTEA,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     used_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT sign_in_tickets_pkey PRIMARY KEY (ticket_hash),
+    CONSTRAINT sign_in_tickets_identity_hash_key UNIQUE (identity_hash),
     CONSTRAINT sign_in_tickets_staff_id_fkey FOREIGN KEY(staff_id) REFERENCES staff (id)
 );
 
