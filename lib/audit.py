@@ -16,22 +16,32 @@ from lib.tables import audit_log, audit_personal
 
 Change = tuple[Any, Any]
 
-# Fields of a customer that describe a person or say where one lives.
-PERSONAL = frozenset(
-    {
-        "contact_name",
-        "contact_email",
-        "phone",
-        "street",
-        "postcode",
-        "city",
-        "billing_name",
-        "billing_street",
-        "billing_postcode",
-        "billing_city",
-        "billing_email",
-    }
-)
+# Fields that describe a person or say where one lives, by the kind of object they belong to.
+PERSONAL: dict[str, frozenset[str]] = {
+    "customer": frozenset(
+        {
+            "contact_name",
+            "contact_email",
+            "phone",
+            "street",
+            "postcode",
+            "city",
+            "billing_name",
+            "billing_street",
+            "billing_postcode",
+            "billing_city",
+            "billing_email",
+        }
+    ),
+    "customer user": frozenset({"user", "salutation", "first_name", "surname", "email", "main_user"}),
+    "contact": frozenset({"contact", "name", "phone", "email", "billing_contact"}),
+    "note": frozenset({"text"}),
+    "mail": frozenset({"recipient", "subject"}),
+}
+
+
+# A customer's user by e-mail; without one, once that was erased.
+_CUSTOMER_USER = "CASE WHEN a.customer_user_id IS NOT NULL THEN coalesce(u.email, 'A customer''s user') END"
 
 
 @dataclass(frozen=True)
@@ -56,16 +66,21 @@ def record(
     object_id: object,
     *,
     user_id: int | None,
+    customer_user_id: int | None = None,
     customer_id: int | None = None,
     changes: Mapping[str, Change] | None = None,
 ) -> None:
-    """Write what was done, in the transaction that does it. `changes` maps a field to (before, after)."""
+    """Write what was done, in the transaction that does it. `changes` maps a field to (before, after).
+
+    `user_id` is who of the staff did it; `customer_user_id` instead, which of a customer's users, in the portal.
+    """
     values = {name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()}
-    personal = {k: v for k, v in values.items() if k in PERSONAL} if object_type == "customer" else {}
+    personal = {k: v for k, v in values.items() if k in PERSONAL.get(object_type, ())}
     audit_id = conn.scalar(
         insert(audit_log)
         .values(
             staff_id=user_id,
+            customer_user_id=customer_user_id,
             action=action,
             object_type=object_type,
             object_id=str(object_id),
@@ -124,11 +139,12 @@ def entries(
     )
     found = conn.execute(
         text(f"""
-            SELECT a.id, a.at, coalesce(s.name, 'System') AS person, a.action, a.object_type, a.object_id,
-                   a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
+            SELECT a.id, a.at, coalesce(s.name, {_CUSTOMER_USER}, 'System') AS person, a.action, a.object_type,
+                   a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
                    a.changes || coalesce(p.changes, '{{}}') AS changes
               FROM audit_log a
               LEFT JOIN staff s ON s.id = a.staff_id
+              LEFT JOIN customer_users u ON u.id = a.customer_user_id
               LEFT JOIN customers c ON c.id = a.customer_id
               LEFT JOIN audit_personal p ON p.audit_id = a.id
              WHERE {where}

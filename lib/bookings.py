@@ -121,6 +121,8 @@ def book(
     later = [b for b in before if b.effective_on > effective_on]
     if later and keep_pending is None:
         raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
+    if product.kind == "users" and quantity > min([held.quantity, *(b.quantity for b in later if not keep_pending)]):
+        _require_licence(customer, quantity)
     if later and not keep_pending:
         _void(conn, later, user)
     rows = [(effective_on, quantity, *split)]
@@ -202,10 +204,14 @@ def _require_sensible(
         raise Invalid(f"{product.name_en} is withdrawn from sale.", field="product")
     if effective_on > next_month(month_of(today), by=24):
         raise Invalid("The day is more than two years ahead.", field="effective_on")
-    over = customer.max_users is not None and not customer.users_beyond_max and quantity > customer.max_users
-    if product.kind == "users" and over:
+
+
+def _require_licence(customer: customers.Customer, quantity: int) -> None:
+    """More users than the licence's maximum only where it lets them in; fewer may always be booked (row N4)."""
+    if customer.max_users is not None and not customer.users_beyond_max and quantity > customer.max_users:
         raise Invalid(
-            f"The licence allows {customer.max_users} users. Raise it, or allow users beyond it, first.",
+            f"The licence allows {customer.max_users:,} users at most. Raise its maximum, or allow users beyond it, "
+            "first.",
             field="quantity",
         )
 

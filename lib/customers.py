@@ -105,6 +105,16 @@ def held(conn: Connection, customer_id: int) -> Customer:
     return Customer(**row._mapping)
 
 
+def held_for_change(conn: Connection, customer_id: int) -> Customer:
+    """`held`, for writes on what belongs to a customer. Raises Conflict where it is to be deleted, or was (row G12)."""
+    customer = held(conn, customer_id)
+    if customer.erased_at is not None:
+        raise Conflict(f"{customer.name} was deleted and its data erased. Nothing can be changed any more.")
+    if customer.marked_for_deletion_at is not None:
+        raise Conflict(f"{customer.name} is marked for deletion. Take that back before you change anything.")
+    return customer
+
+
 def create(
     conn: Connection,
     *,

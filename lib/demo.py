@@ -10,10 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import adjustments, bookings, customers, demo_seed, drafts, invoices, issuing, months
+from lib import (
+    adjustments,
+    bookings,
+    contacts,
+    customer_users,
+    customers,
+    demo_seed,
+    drafts,
+    invoices,
+    issuing,
+    links,
+    months,
+    vault,
+)
 from lib.auth import Role
 from lib.clock import month_of, months_between, next_month
 from lib.demo_fill import fill, vacuum
@@ -92,6 +106,8 @@ def _entries() -> list[tuple[date, int, Step]]:
         ("bookings", "day", _booking),
         ("adjustments", "day", _adjustment),
         ("invoices", "day", _invoice),
+        ("users", "day", _user),
+        ("contacts", "day", _contact),
     ]
     return [
         (date.fromisoformat(row[column]), order, _step(enter, row))
@@ -187,6 +203,33 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
         draft = drafts.create(conn, customer_id, service_from=today, service_until=today, lines=[line], user=user)
     if "issue" in actions and draft:
         issuing.issue(conn, [draft], today=today, user=user)
+
+
+def _user(loading: _Loading, today: date, row: Row) -> None:
+    conn, customer_id, user = loading.conn, loading.customers[row["customer"]], loading.people[Role.SALES]
+    if row["state"] == "deactivated":
+        [person] = customer_users.users_of(conn, customer_id, row["email"])
+        customer_users.deactivate(conn, person.id, version=person.version, user=user)
+        return
+    details: dict[str, Any] = {name: row[name] for name in ("salutation", "first_name", "surname", "email")}
+    invited = row["state"] == "invited"
+    user_id = customer_users.invite(conn, customer_id, send=invited, user=user, **details)
+    # Without a key no link can be made: such a demo has invited users only.
+    if not invited and vault.configured():
+        secret = links.secret(conn, links.create(conn, user_id, "invite"))
+        customer_users.accept(conn, secret, demo_seed.PORTAL_PASSWORD)
+
+
+def _contact(loading: _Loading, today: date, row: Row) -> None:
+    contacts.add(
+        loading.conn,
+        loading.customers[row["customer"]],
+        name=row["name"],
+        phone=row["phone"],
+        email=row["email"],
+        is_billing=row["billing"] == "yes",
+        user=loading.people[Role.SALES],
+    )
 
 
 def _document(conn: Connection, customer_id: int, month: date) -> int:

@@ -21,6 +21,8 @@ SIGN_INS: tuple[tuple[str, str, str], ...] = (
     ("finance", "fiona", "copper-kettle-58"),
     ("admin", "adam", "silver-rudder-91"),
 )
+# The password of all customers' users that have registered.
+PORTAL_PASSWORD = "velvet-compass-73"
 _RANGE = re.compile(r"(\d+)-(\d*): ([\d.]+)")
 
 Row = dict[str, str]

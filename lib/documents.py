@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
+from lib import contacts
 from lib.errors import NotFound
 from lib.layouts import Buyer, Document, Line, Original, Seller, Tax
 from lib.rendering import rendered
@@ -83,7 +84,7 @@ def _buyer(conn: Connection, invoice: Row[Any]) -> Buyer:
     if invoice.buyer is not None:
         return _party(Buyer, invoice.buyer)
     row = conn.execute(select(customers).where(customers.c.id == invoice.customer_id)).one()
-    today = dict(row._mapping) | {"email": row.billing_email or row.contact_email}
+    today = dict(row._mapping) | {"email": contacts.document_email(conn, invoice.customer_id)}
     if row.separate_billing:
         today |= {name: today[f"billing_{name}"] for name in ("name", "street", "postcode", "city")}
         today["country"] = row.billing_country or row.country

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, drafts, vat
+from lib import audit, contacts, drafts, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.db import conflicts
@@ -29,8 +29,7 @@ _BILLING = {
     "country": "CASE WHEN c.separate_billing AND c.billing_country <> '' THEN c.billing_country ELSE c.country END",
 }
 _BUYER = f"""jsonb_build_object('number', c.number, {", ".join(f"'{key}', {value}" for key, value in _BILLING.items())},
-    'vat_id', c.vat_id, 'contact_name', c.contact_name,
-    'email', CASE WHEN c.billing_email <> '' THEN c.billing_email ELSE c.contact_email END)"""
+    'vat_id', c.vat_id, 'contact_name', c.contact_name, 'email', {contacts.DOCUMENT_EMAIL})"""
 
 # What the buyer's side of a document lacks, in words; an empty array where nothing does.
 MISSING_OF_BUYER = f"""array_remove(ARRAY[

@@ -83,6 +83,7 @@ EXCEPTIONS = {
     "no_address": "Address incomplete",
     "no_vat_decision": "No VAT decision",
     "change": "Unusual change",
+    "over_licence": "Users over the licence",
     "ending": "Ended or ending soon",
     "zero": "Nothing to bill",
 }
@@ -91,7 +92,7 @@ BLOCKING = ("no_price",)
 
 _STATEMENTS = """
 SELECT s.customer_id, s.amount, p.amount AS previous, c.number, c.name, c.sort_name, c.ends_on,
-       {missing} AS missing, {decision} AS category
+       CASE WHEN NOT c.users_beyond_max THEN c.max_users END AS max_users, {missing} AS missing, {decision} AS category
   FROM statements s
   JOIN customers c ON c.id = s.customer_id
   LEFT JOIN statements p ON p.customer_id = s.customer_id AND p.month = :previous
@@ -129,6 +130,19 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
            to_char((s.amount - s.previous) * 100 / abs(s.previous), 'FMSG999999990') || ' % against the month before'
       FROM stated s, company o
      WHERE s.previous <> 0 AND abs(s.amount - s.previous) * 100 > o.change_threshold_percent * abs(s.previous)
+    UNION ALL
+    SELECT 'over_licence', s.customer_id,
+           max(b.quantity) || ' users are booked, the licence allows ' || s.max_users
+      FROM stated s
+      JOIN products p ON p.kind = 'users'
+      JOIN charges h ON h.month = :month AND h.customer_id = s.customer_id AND h.product_id = p.id
+      JOIN LATERAL (
+           SELECT quantity, effective_on, lead(effective_on) OVER (ORDER BY effective_on) AS until_day
+             FROM standing_bookings WHERE customer_id = s.customer_id AND product_id = p.id) b ON true
+     WHERE s.max_users IS NOT NULL
+       AND (h.changes <> '' OR h.start_quantity > s.max_users OR h.end_quantity > s.max_users)
+       AND b.quantity > s.max_users AND b.effective_on < :next_month AND (b.until_day IS NULL OR b.until_day > :month)
+     GROUP BY s.customer_id, s.max_users
     UNION ALL
     SELECT 'ending', customer_id,
            CASE WHEN ends_on < :today THEN 'ended on ' ELSE 'ends on ' END || to_char(ends_on, 'FMDD Mon YYYY')

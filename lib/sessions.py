@@ -186,6 +186,18 @@ def end_all(conn: Connection, staff_id: int, *, keep: str | None = None) -> int:
     return ended.rowcount
 
 
+def end_portal(conn: Connection, customer_id: int, *, customer_user_id: int | None = None) -> int:
+    """End the portal's sessions of a customer's users, or of one of them. Returns how many ended."""
+    ended = conn.execute(
+        text("""
+            UPDATE sessions s SET ended_at = now() FROM customer_users u
+             WHERE u.id = s.customer_user_id AND u.customer_id = :customer AND s.ended_at IS NULL
+               AND (CAST(:one AS bigint) IS NULL OR u.id = :one)"""),
+        {"customer": customer_id, "one": customer_user_id},
+    )
+    return ended.rowcount
+
+
 def sign_out_elsewhere(conn: Connection, *, user: User, keep: str | None) -> int:
     """End the person's own other sessions. Returns how many there were. Needs no permission: they are one's own."""
     ended = end_all(conn, user.id, keep=keep)

@@ -1,19 +1,26 @@
 """Fixtures: `conn` (rolled back), `database` (a copy of its own, real commits), one user per role, pages."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from lib import db
+from lib import db, vault
 from lib.auth import Role, User
 from pages.shared import session
 from tests import databases, people
 
 ROOT = Path(__file__).parents[1]
+# A key for secrets, which servers and workers that tests start inherit.
+os.environ.setdefault(vault.VARIABLE, vault.new_key())
+# Each AppTest looks through all installed packages for components, longer than it runs the page: once will do.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(scope="session")

@@ -107,12 +107,30 @@ def test_the_licence_bounds_the_users_unless_it_lets_more_in(
     limited = {"max_users": "20", "users_beyond_max": False}
     customers.edit(conn, customer, version=1, changes=limited, today=TODAY, user=people[Role.SALES])
     book(conn, people, customer, users_product, 20)
-    with pytest.raises(Invalid, match="allows 20 users") as refused:
+    with pytest.raises(Invalid, match="allows 20 users at most") as refused:
         book(conn, people, customer, users_product, 21)
     assert refused.value.field == "quantity"
     customers.edit(conn, customer, version=2, changes={"users_beyond_max": True}, today=TODAY, user=people[Role.SALES])
     book(conn, people, customer, users_product, 21)
     assert quantity_on(conn, customer, users_product, TODAY) == 21
+
+
+@pytest.mark.row("N4")
+def test_a_maximum_that_is_lowered_lets_users_go_and_none_come(
+    conn: Connection, people: People, customer: int, users_product: int
+) -> None:
+    book(conn, people, customer, users_product, 30)
+    book(conn, people, customer, users_product, 10, effective_on=JULY)
+    limited = {"max_users": "20", "users_beyond_max": False}
+    customers.edit(conn, customer, version=1, changes=limited, today=TODAY, user=people[Role.SALES])
+    book(conn, people, customer, users_product, 28, keep_pending=True)
+    with pytest.raises(Invalid, match="allows 20 users at most"):
+        book(conn, people, customer, users_product, 29, keep_pending=True)
+    # Fewer than today, and more than what would be left in July.
+    with pytest.raises(Invalid, match="allows 20 users at most"):
+        book(conn, people, customer, users_product, 25, keep_pending=False)
+    book(conn, people, customer, users_product, 20, keep_pending=False)
+    assert quantity_on(conn, customer, users_product, JULY) == 20
 
 
 def test_what_changes_nothing_is_refused(conn: Connection, people: People, customer: int, module: int) -> None:

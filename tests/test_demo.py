@@ -10,7 +10,9 @@ from sqlalchemy import Connection, text
 from lib import (
     billing,
     checks,
+    contacts,
     customer_fields,
+    customer_users,
     db,
     demo,
     demo_seed,
@@ -118,8 +120,7 @@ def test_the_customers_are_of_every_kind(company: Connection) -> None:
         assert set(company.scalars(text(f"SELECT DISTINCT {column} FROM customers"))) == set(kinds)
     assert {"DE", "AT", "FR", "NL", "IT", "CH", "US"} == set(company.scalars(text("SELECT country FROM customers")))
     statuses = company.scalars(text(f"SELECT DISTINCT {STATUS} FROM customers c"), {"today": TODAY})
-    # Invited and locked customers come with the portal.
-    assert set(statuses) == {"active", "inactive", "deactivated", "ending", "ended"}
+    assert set(statuses) >= {"active", "inactive", "invited", "deactivated", "ending", "ended"}
     assert count("phase = 'test' AND ends_on < '2026-11-21'") == 1
     assert count("separate_billing") == 3
     assert count("purchase_order <> ''") >= 5
@@ -127,6 +128,18 @@ def test_the_customers_are_of_every_kind(company: Connection) -> None:
     assert count("contact_email NOT LIKE '%.example'") == 0
     resumed = "SELECT count(*) FROM counting_spans WHERE customer_id = :id"
     assert company.scalar(text(resumed), {"id": customer_id(company, "Wiederkehr")}) == 2
+
+
+def test_customers_have_users_and_contacts(company: Connection) -> None:
+    team = customer_users.users_of(company, customer_id(company, "Cirrus"))
+    assert [(person.email.partition("@")[0], person.state, person.is_main) for person in team] == [
+        ("olga", "active", True), ("ap", "invited", False), ("piet", "deactivated", False),
+    ]  # fmt: skip
+    assert {person.invite for person in team} == {"", "waiting"}
+    emails = company.scalars(text("SELECT email FROM customer_users UNION ALL SELECT email FROM contacts")).all()
+    assert all(email == "" or email.endswith(".example") for email in emails)
+    assert contacts.document_email(company, customer_id(company, "Beispielkonzern")).startswith("bernd.clasen@")
+    passwords.require_good(demo_seed.PORTAL_PASSWORD, username="", field="password")
 
 
 def test_all_kinds_of_bookings_and_prices_are_there(company: Connection) -> None:
@@ -225,7 +238,7 @@ def test_another_today_closes_as_many_months(conn: Connection, today: date) -> N
 def test_the_files_hold_nothing_that_is_never_read() -> None:
     keys = {row["key"] for row in demo_seed.rows("customers")}
     codes = {row["code"] for row in demo_seed.rows("products")}
-    for name in ("bookings", "lifecycle", "adjustments", "invoices", "prices"):
+    for name in ("bookings", "lifecycle", "adjustments", "invoices", "prices", "users", "contacts"):
         rows = demo_seed.rows(name)
         assert {row["customer"] for row in rows} <= keys | {""}
         assert {row.get("product", "users") for row in rows} <= codes

@@ -347,6 +347,37 @@ def test_changes_over_the_threshold_and_revenue_that_stopped_are_exceptions(conn
     ]
 
 
+@pytest.mark.row("N4")
+def test_users_over_the_licence_are_an_exception_of_the_months_in_which_they_are_booked(
+    conn: Connection, company: Company
+) -> None:
+    def limit(customer_id: int, most: int, *, beyond: bool = False) -> None:
+        version = customers.customer(conn, customer_id).version
+        changes = {"max_users": str(most), "users_beyond_max": beyond}
+        customers.edit(conn, customer_id, version=version, changes=changes, today=TODAY, user=company.admin)
+
+    let_in = ledgers.customer(conn, company.people, "Darf GmbH")
+    ledgers.book(conn, company.people, let_in, company.users, 10, JUNE)
+    peak = ledgers.customer(conn, company.people, "Spitze GmbH")
+    for quantity, day in ((3, JUNE), (9, date(2026, 6, 10)), (4, date(2026, 6, 20))):
+        ledgers.book(conn, company.people, peak, company.users, quantity, day)
+    assert found(conn, "over_licence") == []
+    # The maximum is lowered later than the users were booked.
+    limit(company.with_users, 9)
+    limit(let_in, 9, beyond=True)
+    limit(peak, 8)
+    rows = {row.customer_id: row.detail for row in found(conn, "over_licence")}
+    assert rows == {
+        company.with_users: "10 users are booked, the licence allows 9",
+        peak: "9 users are booked, the licence allows 8",
+    }
+    assert months.preview(conn, JUNE, today=TODAY).exceptions["over_licence"] == 2
+    in_july = months.exceptions(conn, JULY, today=TODAY, kind="over_licence")
+    assert [row.customer_id for row in in_july] == [company.with_users], "the peak was in June"
+    limit(company.with_users, 10)
+    assert [row.customer_id for row in found(conn, "over_licence")] == [peak]
+
+
 def test_a_change_within_the_threshold_is_none(conn: Connection, company: Company) -> None:
     closes.approve(conn, company)
     ledgers.book(conn, company.people, company.with_users, company.users, 13, JULY)  # + 30 %, the threshold
