@@ -88,6 +88,7 @@ class NumberSeries:
     kind: str
     prefix: str
     digits: int
+    version: int
 
     def number(self, *, year: int, index: int) -> str:
         """The number of the `index`-th document of a year: RE-2026-00001."""
@@ -187,11 +188,13 @@ def numbers_used(conn: Connection, *, year: int) -> dict[str, int]:
     return dict.fromkeys(SERIES, 0) | {row.kind: row.last for row in found}
 
 
-def edit_number_series(conn: Connection, kind: str, *, prefix: str, digits: Any, today: date, user: User) -> None:
+def edit_number_series(
+    conn: Connection, kind: str, *, prefix: str, digits: Any, version: int, today: date, user: User
+) -> None:
     """Change how the next numbers of a series look.
 
     The prefix stays for the rest of a year in which the series has given out a number: one
-    series a year, without a gap.
+    series a year, without a gap. Raises Conflict, too, where the form is older than the row.
     """
     require(user, Permission.EDIT_SETTINGS)
     # FOR UPDATE: no document takes a number between our look at the counter and our change.
@@ -199,6 +202,8 @@ def edit_number_series(conn: Connection, kind: str, *, prefix: str, digits: Any,
     if row is None:
         raise NotFound("This number series does not exist.")
     before = NumberSeries(**row._mapping)
+    if before.version != version:
+        raise Conflict(_stale(conn, f"the numbers of {SERIES[kind].lower()}", "number series", kind))
     values = company_fields.checked_series(prefix=prefix, digits=digits)
     started = conn.scalar(
         text("SELECT max(year) FROM number_counters WHERE kind = :kind AND year >= :year AND last > 0"),
@@ -209,11 +214,12 @@ def edit_number_series(conn: Connection, kind: str, *, prefix: str, digits: Any,
             f"{SERIES[kind]} of {started} already have numbers with {before.prefix}, and numbers run without a gap. "
             f"The prefix can change before the first number of {started + 1}."
         )
-    with conflicts(_REFUSALS):
-        conn.execute(update(series_table).where(series_table.c.kind == kind).values(**values))
     changed = audit.difference(vars(before), values)
-    if changed:
-        audit.record(conn, "edit", "number series", kind, user_id=user.id, changes=changed)
+    if not changed:
+        return
+    with conflicts(_REFUSALS):
+        conn.execute(update(series_table).where(series_table.c.kind == kind).values(version=version + 1, **values))
+    audit.record(conn, "edit", "number series", kind, user_id=user.id, changes=changed)
 
 
 # ---------------------------------------------------------------------------------- the first booking month
@@ -269,16 +275,21 @@ def _save(conn: Connection, before: Company, values: Mapping[str, Any], user: Us
 
 
 def _require_version(conn: Connection, before: Company, version: int) -> None:
-    if before.version == version:
-        return
+    if before.version != version:
+        raise Conflict(_stale(conn, "the company", "company", 1))
+
+
+def _stale(conn: Connection, what: str, object_type: str, object_id: object) -> str:
+    """Who was faster, and what to do."""
     last = conn.execute(
         text("""SELECT coalesce(s.name, 'The system') AS person,
                        to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
                   FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
-                 WHERE a.object_type = 'company' ORDER BY a.id DESC LIMIT 1""")
+                 WHERE a.object_type = :type AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
+        {"type": object_type, "id": str(object_id)},
     ).one_or_none()
-    who = f"{last.person} changed the company at {last.time}" if last else "Somebody changed the company"
-    raise Conflict(f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again.")
+    who = f"{last.person} changed {what} at {last.time}" if last else f"Somebody changed {what}"
+    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
 
 
 def _require_open_day(conn: Connection, day: date) -> None:

@@ -246,6 +246,7 @@ number_series = Table(
     Column("kind", Text, primary_key=True),
     Column("prefix", Text, nullable=False, unique=True),
     Column("digits", Integer, nullable=False, server_default="5"),
+    _version(),
     CheckConstraint("kind IN ('invoice','credit_note','cancellation')", name="kind_known"),
     CheckConstraint("prefix ~ '^[A-Z0-9-]{1,10}$'", name="prefix_plain"),
     CheckConstraint("digits BETWEEN 3 AND 10", name="digits_range"),

@@ -77,11 +77,18 @@ def _save_series(kind: str, today: date) -> None:
         settings.edit_number_series,
         kind,
         **typed,
+        version=forms.version(form),
         today=today,
         success=f"{company_fields.SERIES[kind]}: the numbers are saved.",
     )
     if saved:
-        forms.fill(form, typed | {"prefix": str(typed["prefix"]).strip().upper()})
+        with session.reading() as conn:
+            stored = next(one for one in settings.number_series(conn) if one.kind == kind)
+        _fill_series(form, stored)
+
+
+def _fill_series(form: str, stored: NumberSeries) -> None:
+    forms.fill(form, {"prefix": stored.prefix, "digits": str(stored.digits)}, version=stored.version)
 
 
 def _set_first_month() -> None:
@@ -257,13 +264,13 @@ def draw_series(today: date) -> None:
 
 def _draw_one_series(stored: NumberSeries, used: int, today: date) -> None:
     form = f"series_{stored.kind}"
-    forms.begin(form, {"prefix": stored.prefix, "digits": str(stored.digits)})
+    forms.begin(form, {"prefix": stored.prefix, "digits": str(stored.digits)}, version=stored.version)
     st.subheader(company_fields.SERIES[stored.kind], anchor=False)
     prefix = forms.text(form, "prefix", "Prefix")
     digits = forms.text(form, "digits", "Digits")
     try:
         values = company_fields.checked_series(prefix=prefix, digits=digits)
-        preview = NumberSeries(stored.kind, **values).number(year=today.year, index=used + 1)
+        preview = NumberSeries(stored.kind, **values, version=stored.version).number(year=today.year, index=used + 1)
         st.markdown(f"Next number: **{ui.escaped(preview)}**")
     except Invalid as refusal:
         forms.problem(str(refusal))

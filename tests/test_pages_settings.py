@@ -197,6 +197,22 @@ def test_the_next_number_is_shown_as_the_prefix_is_typed(open_page: OpenPage) ->
         assert settings.number_series(conn)[0].prefix == "INV"
 
 
+def test_a_series_that_somebody_else_changed_is_not_overwritten(open_page: OpenPage, database: str) -> None:
+    page = section(open_page("settings.py"), "Number series")
+    page.text_input(key="series_invoice_prefix").set_value("inv")
+    page.button(key="series_invoice_save").click().run()
+    page.button(key="series_invoice_save").click().run()  # as a double click: the form knows what it has saved
+    assert not page.error
+    with db.transaction() as conn:
+        adam = people.hire(conn)[Role.ADMIN]
+        settings.edit_number_series(conn, "invoice", prefix="R", digits=5, version=2, today=TODAY, user=adam)
+    page.text_input(key="series_invoice_prefix").set_value("X")
+    page.button(key="series_invoice_save").click().run()
+    assert "Adam changed the numbers of invoices" in page.error[0].value
+    with db.transaction() as conn:
+        assert settings.number_series(conn)[0].prefix == "R"
+
+
 def test_a_prefix_stays_once_a_number_was_given_out(open_page: OpenPage, database: str) -> None:
     with db.transaction() as conn:
         conn.execute(insert(tables.number_counters).values(kind="invoice", year=2026, last=7))

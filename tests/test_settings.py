@@ -163,7 +163,7 @@ def test_only_admins_change_settings(conn: Connection, users: dict[Role, User], 
         lambda: edit(conn, user, name="x") and None,
         lambda: settings.set_vat_rate(conn, valid_from=TODAY, rate=Decimal(20), user=user),
         lambda: settings.remove_vat_rate(conn, valid_from=date(2021, 1, 1), user=user),
-        lambda: settings.edit_number_series(conn, "invoice", prefix="X", digits=5, today=TODAY, user=user),
+        lambda: settings.edit_number_series(conn, "invoice", prefix="X", digits=5, version=1, today=TODAY, user=user),
         lambda: settings.set_first_month(conn, date(2026, 6, 1), user=user),
     ]
     for write in writes:
@@ -244,7 +244,7 @@ def series(conn: Connection, kind: str = "invoice") -> settings.NumberSeries:
 
 
 def test_a_series_shows_its_next_number(conn: Connection, admin: User) -> None:
-    settings.edit_number_series(conn, "invoice", prefix=" inv ", digits="4", today=TODAY, user=admin)
+    settings.edit_number_series(conn, "invoice", prefix=" inv ", digits="4", version=1, today=TODAY, user=admin)
     assert (
         series(conn).number(year=2026, index=settings.numbers_used(conn, year=2026)["invoice"] + 1) == "INV-2026-0001"
     )
@@ -255,16 +255,26 @@ def test_a_series_shows_its_next_number(conn: Connection, admin: User) -> None:
 def test_two_series_never_share_a_prefix(conn: Connection, admin: User) -> None:
     with pytest.raises(Conflict, match="Another series"):
         settings.edit_number_series(
-            conn, "invoice", prefix=series(conn, "cancellation").prefix, digits=5, today=TODAY, user=admin
+            conn, "invoice", prefix=series(conn, "cancellation").prefix, digits=5, version=1, today=TODAY, user=admin
         )
+
+
+def test_a_stale_series_form_loses_and_is_told_who_was_faster(conn: Connection, admin: User) -> None:
+    settings.edit_number_series(conn, "invoice", prefix="INV", digits=5, version=1, today=TODAY, user=admin)
+    with pytest.raises(Conflict, match=r"Adam changed the numbers of invoices at \d\d:\d\d, after you opened it"):
+        settings.edit_number_series(conn, "invoice", prefix="R", digits=6, version=1, today=TODAY, user=admin)
+    assert (series(conn).prefix, series(conn).digits, series(conn).version) == ("INV", 5, 2)
+    settings.edit_number_series(conn, "invoice", prefix="INV", digits=5, version=2, today=TODAY, user=admin)
+    assert series(conn).version == 2, "nothing changed"
 
 
 def test_a_prefix_stays_in_a_year_that_has_numbers(conn: Connection, admin: User) -> None:
     conn.execute(insert(tables.number_counters).values(kind="invoice", year=2026, last=3))
     with pytest.raises(Conflict, match="2027"):
-        settings.edit_number_series(conn, "invoice", prefix="INV", digits=5, today=TODAY, user=admin)
-    settings.edit_number_series(conn, "invoice", prefix="RE", digits=6, today=TODAY, user=admin)
-    settings.edit_number_series(conn, "invoice", prefix="INV", digits=6, today=date(2027, 1, 1), user=admin)
+        settings.edit_number_series(conn, "invoice", prefix="INV", digits=5, version=1, today=TODAY, user=admin)
+    settings.edit_number_series(conn, "invoice", prefix="RE", digits=6, version=1, today=TODAY, user=admin)
+    next_year = date(2027, 1, 1)
+    settings.edit_number_series(conn, "invoice", prefix="INV", digits=6, version=2, today=next_year, user=admin)
     assert series(conn).prefix == "INV"
 
 
@@ -285,13 +295,13 @@ def test_a_bad_series_is_refused_at_its_field(
     conn: Connection, admin: User, prefix: str, digits: Any, field: str
 ) -> None:
     with pytest.raises(Invalid) as refusal:
-        settings.edit_number_series(conn, "invoice", prefix=prefix, digits=digits, today=TODAY, user=admin)
+        settings.edit_number_series(conn, "invoice", prefix=prefix, digits=digits, version=1, today=TODAY, user=admin)
     assert refusal.value.field == field
 
 
 def test_an_unknown_series_is_not_found(conn: Connection, admin: User) -> None:
     with pytest.raises(NotFound):
-        settings.edit_number_series(conn, "quote", prefix="Q", digits=5, today=TODAY, user=admin)
+        settings.edit_number_series(conn, "quote", prefix="Q", digits=5, version=1, today=TODAY, user=admin)
 
 
 # ---------------------------------------------------------------------------------- the first month

@@ -142,6 +142,7 @@ CREATE TABLE number_series (
     kind TEXT NOT NULL,
     prefix TEXT NOT NULL,
     digits INTEGER DEFAULT '5' NOT NULL,
+    version INTEGER DEFAULT '1' NOT NULL,
     CONSTRAINT number_series_pkey PRIMARY KEY (kind),
     CONSTRAINT number_series_kind_known_check CHECK (kind IN ('invoice','credit_note','cancellation')),
     CONSTRAINT number_series_prefix_plain_check CHECK (prefix ~ '^[A-Z0-9-]{1,10}$'),
