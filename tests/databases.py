@@ -1,13 +1,16 @@
 """Databases for tests: one server for all workers, one migrated template, a copy where it is needed.
 
 The server is DATABASE_URL's where it is set when the tests begin, else one of our own that all
-worker processes share.
+worker processes share. Its files are in memory where there is room: a copy then costs a tenth.
 """
 
 import os
 import secrets
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,16 +24,61 @@ ROOT = Path(__file__).parents[1]
 GIVEN = os.environ.get("DATABASE_URL")
 # Any fixed number: workers take turns with making the template.
 TEMPLATE_LOCK = 7_246_156
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 2**30
+# Durability is off: the data are thrown away. The rest keeps the server from work of its own, and its files few.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "128MB",
+}
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The URL of the server's maintenance database. Durability is off: the data are thrown away."""
-    own = postgres.server(
-        ROOT / ".data" / "test-postgres", fsync="off", synchronous_commit="off", full_page_writes="off"
-    )
-    with nullcontext(GIVEN) if GIVEN else own as url:
-        yield url
+    """The URL of the server's maintenance database."""
+    if GIVEN:
+        yield GIVEN
+        return
+    shared = ROOT / ".data" / "test-postgres"
+    shared.mkdir(parents=True, exist_ok=True)
+    with postgres._locked(shared):
+        _keep_in_memory(shared)
+    try:
+        with postgres.server(shared, **SETTINGS) as url:
+            yield url
+    finally:
+        with postgres._locked(shared):
+            if postmaster(shared) is None:  # we were the last
+                _remove_server(shared)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for a server of the test's own, which every user can enter: pytest's is closed to it when we are root.
+
+    Whatever is left of the server goes with the folder.
+    """
+    path = Path(tempfile.mkdtemp(dir=_memory(), prefix="mandant-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        process = postmaster(path)
+        if process is not None:
+            process.send_signal(signal.SIGQUIT)
+            psutil.wait_procs([process], timeout=10)
+        _remove_server(path)
+        shutil.rmtree(path)
+
+
+def postmaster(folder: Path) -> psutil.Process | None:
+    """The server that runs on the data in `folder`."""
+    return postgres._postmaster(folder / "server" / "data")
 
 
 def template(url: str) -> str:
@@ -83,6 +131,32 @@ def in_use(url: str) -> Iterator[str]:
             del os.environ["DATABASE_URL"]
         else:
             os.environ["DATABASE_URL"] = before
+
+
+def _memory() -> Path | None:
+    """A folder that is kept in memory, if there is one with room for some databases."""
+    with suppress(OSError):
+        if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+            return MEMORY
+    return None
+
+
+def _keep_in_memory(folder: Path) -> None:
+    """Let the server of `folder` have its files in memory, unless it runs."""
+    place = folder / "server"
+    if _memory() is None or (place.exists() and (place.is_symlink() or postmaster(folder) is not None)):
+        return
+    _remove_server(folder)
+    in_memory = Path(tempfile.mkdtemp(dir=_memory(), prefix="mandant-"))
+    postgres._give_away(in_memory)
+    place.symlink_to(in_memory)
+
+
+def _remove_server(folder: Path) -> None:
+    """Remove the files of the server of `folder`, wherever they are."""
+    place = folder / "server"
+    shutil.rmtree(place.resolve(), ignore_errors=True)
+    place.unlink(missing_ok=True)
 
 
 def _strategy(conn: psycopg.Connection) -> str:

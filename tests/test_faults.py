@@ -118,8 +118,8 @@ def test_a_process_killed_while_it_issues_leaves_drafts(database: str) -> None:
 
 
 @pytest.mark.row("B1")
-def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done(tmp_path: Path) -> None:
-    with postgres.server(tmp_path) as url:
+def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done() -> None:
+    with databases.folder() as folder, postgres.server(folder) as url:
         with databases.in_use(postgres.database(url, "company")):
             with db.transaction() as conn:
                 db.migrate(conn)
@@ -127,16 +127,16 @@ def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done(tmp_pa
 
             def pull_the_plug(step: str) -> None:
                 if step == "Drafting documents":
-                    kill_server(tmp_path)
+                    kill_server(folder)
 
             with pytest.raises(DBAPIError), db.transaction() as conn:
                 months.approve(conn, JUNE, today=TODAY, user=made.finance, progress=pull_the_plug)
-        with postgres.server(tmp_path) as again, databases.in_use(postgres.database(again, "company")):
+        with postgres.server(folder) as again, databases.in_use(postgres.database(again, "company")):
             assert_nothing_half_done()
             assert_close_completes()
             with pytest.raises(DBAPIError):
-                cancel_without_power(tmp_path, made)
-        with postgres.server(tmp_path) as again, databases.in_use(postgres.database(again, "company")):
+                cancel_without_power(folder, made)
+        with postgres.server(folder) as again, databases.in_use(postgres.database(again, "company")):
             with db.transaction() as conn:
                 assert closes.count(conn, "invoices", "state = 'issued'") == CUSTOMERS
             with db.transaction() as conn:

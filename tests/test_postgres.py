@@ -1,11 +1,8 @@
 """The embedded server: shared by processes, stopped by the last, never fooled by a stale pid file."""
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +13,7 @@ import psycopg
 import pytest
 
 from lib import postgres
+from tests import databases
 
 ROOT = Path(__file__).parents[1]
 WAITS = """
@@ -30,25 +28,8 @@ with postgres.server(Path(sys.argv[1]), fsync="off") as url:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that every user can enter: pytest's own is closed to the server's user when we are root."""
-    path = Path(tempfile.mkdtemp(prefix="mandant-"))
-    path.chmod(0o755)
-    yield path
-    stop_what_is_left(path)
-    place = (path / "server").resolve()
-    shutil.rmtree(path, ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def stop_what_is_left(folder: Path) -> None:
-    process = postmaster(folder)
-    if process is not None:
-        process.send_signal(signal.SIGQUIT)
-        psutil.wait_procs([process], timeout=10)
-
-
-def postmaster(folder: Path) -> psutil.Process | None:
-    return postgres._postmaster(folder / "server" / "data")
+    with databases.folder() as path:
+        yield path
 
 
 def answer(url: str, question: str) -> object:
@@ -70,7 +51,7 @@ def test_data_survive_a_restart_and_nobody_is_left_running(folder: Path) -> None
         with psycopg.connect(mine) as conn:
             conn.execute("CREATE TABLE kept AS SELECT 7 AS n")
         assert answer(mine, "SELECT current_setting('listen_addresses')") == ""
-    assert postmaster(folder) is None
+    assert databases.postmaster(folder) is None
     with postgres.server(folder, fsync="off"):
         assert answer(mine, "SELECT n FROM kept") == 7
 
@@ -97,7 +78,7 @@ def test_processes_share_one_server_and_the_last_stops_it(folder: Path) -> None:
     first.communicate("\n", timeout=20)
     assert answer(url, "SELECT 1") == 1
     second.communicate("\n", timeout=20)
-    assert postmaster(folder) is None
+    assert databases.postmaster(folder) is None
 
 
 def test_a_killed_process_does_not_count_as_a_user(folder: Path) -> None:
@@ -109,12 +90,12 @@ def test_a_killed_process_does_not_count_as_a_user(folder: Path) -> None:
     assert answer(url, "SELECT 1") == 1  # its server outlives it
     with postgres.server(folder, fsync="off") as again:
         assert again == url
-    assert postmaster(folder) is None
+    assert databases.postmaster(folder) is None
 
 
 def test_a_killed_server_is_started_again(folder: Path) -> None:
     with postgres.server(folder, fsync="off"):
-        process = postmaster(folder)
+        process = databases.postmaster(folder)
         assert process is not None
         children = process.children(recursive=True)
         process.kill()
@@ -122,7 +103,7 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         deadline = time.monotonic() + 10
-        while postmaster(folder) is not None and time.monotonic() < deadline:
+        while databases.postmaster(folder) is not None and time.monotonic() < deadline:
             time.sleep(0.05)
         with postgres.server(folder, fsync="off") as url:
             assert answer(url, "SELECT 1") == 1
