@@ -5,6 +5,7 @@ the person had clicked. Nothing here knows a rule of its own: every command call
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from lib import (
     db,
     demo,
     issuing,
+    mail_server,
     months,
     prices,
     products,
@@ -30,12 +32,16 @@ from lib import (
     report_filters,
     settings,
     staff,
+    vault,
+    worker,
 )
 from lib.auth import Permission, User, require
 from lib.errors import Conflict, Invalid, NotAllowed
 from lib.money import shown
 
 FOUND_SOMETHING = 1
+# Every column that holds sealed secrets, by the function that seals them with the current key.
+RESEALS = {"the mail server's password": mail_server.reseal}
 
 
 def costs(given: argparse.Namespace) -> int:
@@ -169,6 +175,32 @@ def load_demo(given: argparse.Namespace) -> int:
     return 0
 
 
+def work(given: argparse.Namespace) -> int:
+    """Do the work that outlives a click (mails, imports, erasures) until Ctrl-C. Any number may run at once."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    return worker.main(parent=given.parent)
+
+
+def new_key(_: argparse.Namespace) -> int:
+    """Print a fresh key for MANDANT_KEYS, which seals the secrets in the database. Keep it elsewhere, too."""
+    print(vault.new_key())
+    return 0
+
+
+def rotate_keys(given: argparse.Namespace) -> int:
+    """Seal all secrets with the first key of MANDANT_KEYS. After it, the older keys can go."""
+    with db.transaction() as conn:
+        user = _acting(conn, given)
+        require(user, Permission.EDIT_SETTINGS)
+        counts = {name: reseal(conn) for name, reseal in RESEALS.items()}
+        audit.record(
+            conn, "rotate", "keys", 1, user_id=user.id, changes={name: (None, count) for name, count in counts.items()}
+        )
+    for name, count in counts.items():
+        print(f"{name}: {'sealed anew' if count else 'nothing to do'}{f' ({count:,})' if count > 1 else ''}")
+    return 0
+
+
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the commands and their options."""
     parser = _command(commands, "costs", costs)
@@ -205,6 +237,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = _command(commands, "demo", load_demo, named=False)
     parser.add_argument("--customers", type=_quantity, metavar="N", help="so many invented customers, for load")
     parser.set_defaults(own_database=True)
+
+    parser = _command(commands, "work", work, named=False)
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started it, is gone")
+    _command(commands, "new-key", new_key, named=False)
+    _command(commands, "rotate-keys", rotate_keys)
 
 
 def _command(

@@ -1,4 +1,4 @@
-"""Mandant on one machine, which is what `make run` starts: database, schema, demo company, server.
+"""Mandant on one machine, which is what `make run` starts: database, schema, demo company, server, worker.
 
     python -m lib.local
 
@@ -25,10 +25,13 @@ from lib import clock, db, demo, oidc, periods, postgres, staff, vault
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data" / "postgres"
+KEYS = ROOT / ".data" / "keys"
 DATABASE = "mandant"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 120
 STOP_SECONDS = 15
+# How often we look whether the worker still lives.
+WATCH_SECONDS = 5
 
 
 @contextmanager
@@ -38,13 +41,17 @@ def database() -> Iterator[bool]:
         yield False
         return
     with postgres.server(DATA) as url:
-        os.environ["DATABASE_URL"] = postgres.database(url, DATABASE)
+        own = {"DATABASE_URL": postgres.database(url, DATABASE)}
+        if not vault.configured():
+            own[vault.VARIABLE] = _own_keys()
+        os.environ.update(own)
         try:
             _migrate()
             yield True
         finally:
             db.engine().dispose()
-            del os.environ["DATABASE_URL"]
+            for name in own:
+                del os.environ[name]
 
 
 def main() -> int:
@@ -84,6 +91,19 @@ def _load_demo() -> None:
         demo.load(conn, today=clock.today(conn))
 
 
+def _own_keys() -> str:
+    """The key that seals the demo's secrets: made once, in a file for this user alone, apart from the database."""
+    if not KEYS.exists():
+        fresh = KEYS.with_name(f"{KEYS.name}.{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(f"{vault.new_key()}\n")
+        # Of two processes that start at once, both take the key of the first.
+        with suppress(FileExistsError):
+            os.link(fresh, KEYS)
+        fresh.unlink()
+    return KEYS.read_text().strip()
+
+
 def start(address: str, port: int, *, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
     """Start the app's server. It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only."""
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
@@ -96,15 +116,23 @@ def start(address: str, port: int, *, stderr: IO[str] | None = None) -> subproce
     )
 
 
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """End it in order, or by force if that takes too long."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGTERM)
+def start_worker() -> subprocess.Popen[bytes]:
+    """Start a worker, which ends when we do, even where we are killed."""
+    command = [sys.executable, "-m", "lib", "work", "--parent", str(os.getpid())]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def stop(*processes: subprocess.Popen[bytes]) -> None:
+    """End them in order, or by force if that takes too long."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    for process in processes:
         try:
-            server.wait(STOP_SECONDS)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
 def up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
@@ -118,16 +146,27 @@ def up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
 
 
 def _serve(address: str, port: int, *, demo_sign_ins: bool) -> int:
-    server = start(address, port)
+    running = {"server": start(address, port)}
     try:
-        if not up(server, address, port):
+        if not up(running["server"], address, port):
             raise RuntimeError("The app did not start; what it said is above.")
         print(f"\nMandant runs on http://{address}:{port} (Ctrl-C ends it)", flush=True)
         if demo_sign_ins:
             _print_sign_ins()
-        return server.wait()
+        return _watch(running)
     finally:
-        stop(server)
+        stop(*running.values())
+
+
+def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Wait until the server ends, and see to it that a worker runs meanwhile. Returns the server's exit code."""
+    server = running["server"]
+    while server.poll() is None:
+        if "worker" not in running or running["worker"].poll() is not None:
+            running["worker"] = start_worker()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(WATCH_SECONDS)
+    return server.returncode
 
 
 def _print_sign_ins() -> None:

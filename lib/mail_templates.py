@@ -105,7 +105,7 @@ SAMPLES: dict[str, dict[str, str]] = {
         "payment": "Bitte überweisen Sie den Betrag bis zum 14.09.2026.",
         "kept": "Rechnungen bewahren wir bis zum 31.12.2034 auf, weil das Gesetz es verlangt (§ 147 AO).",
         "valid_from": "01.10.2026", "prices": "IP-Scans: 1 bis 50: 2,00 EUR, ab 51: 1,50 EUR",
-        "link": "https://portal.beispiel.example/accept?link=…", "valid_until": "7. September 2026, 14:30 Uhr",
+        "link": "https://portal.beispiel.example/accept?link=…", "valid_until": "07.09.2026, 14:30 Uhr",
     },
     "en": {
         "name": "Erika Example", "customer": "Example Ltd", "document": "Invoice", "number": "RE-2026-00042",

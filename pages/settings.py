@@ -1,4 +1,4 @@
-"""Settings: the company as its documents name it, taxes, number series, the first booking month."""
+"""Settings: the company as its documents name it, taxes, number series, the first booking month, mail."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -11,7 +11,7 @@ from lib.auth import Permission
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.settings import Company, NumberSeries
-from pages.shared import checklist, forms, session, ui
+from pages.shared import checklist, forms, session, settings_mail, ui
 
 VAT = "vat"
 MONTH = "month"
@@ -338,6 +338,8 @@ def draw() -> None:
         "VAT rates": draw_vat,
         "Number series": lambda: draw_series(today),
         "Booking months": lambda: draw_months(company, today),
+        "Mail server": settings_mail.draw_server,
+        "Mail templates": settings_mail.draw_templates,
     }
     for tab, section in zip(st.tabs(list(draws), key="section", on_change="rerun"), draws.values(), strict=True):
         if tab.open:

@@ -71,11 +71,12 @@ def text(form: str, name: str, label: str, **options: Any) -> str:
     return value or ""
 
 
-def block(form: str, name: str, label: str, **options: Any) -> None:
+def block(form: str, name: str, label: str, **options: Any) -> str:
     """A field of several lines, with its refusal below."""
     with st.container(gap="xxsmall"):
-        st.text_area(label, key=_key(form, name), **options)
+        value = st.text_area(label, key=_key(form, name), **options)
         error(form, name)
+    return value or ""
 
 
 def choice(
