@@ -10,6 +10,8 @@ from lib.errors import Invalid
 SHORTEST = 10
 # bcrypt reads 72 bytes; what comes after would not count.
 LONGEST_BYTES = 72
+# 2**12 steps: about a quarter of a second for each guess.
+ROUNDS = 12
 # Bare or with digits and signs around them these are what gets tried first.
 KNOWN_BAD = (
     "password passwort kennwort qwerty qwertz qwertyuiop qwertzuiop asdfghjkl letmein welcome willkommen "
@@ -21,7 +23,7 @@ _EDGES = "0123456789!?.,;:-_+*#$%&@=()[]/ "
 
 def hashed(password: str) -> str:
     """The bcrypt hash to keep."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
 
 
 def unknown() -> str:

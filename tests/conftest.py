@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from lib import db, vault
+from lib import db, passwords, vault
 from lib.auth import Role, User
 from pages.shared import session
 from tests import databases, people
@@ -19,6 +19,9 @@ from tests import databases, people
 ROOT = Path(__file__).parents[1]
 # A key for secrets, which servers and workers that tests start inherit.
 os.environ.setdefault(vault.VARIABLE, vault.new_key())
+# The app's own hashing takes a quarter of a second each time; `hashing` is for the tests that are about it.
+REAL_ROUNDS = passwords.ROUNDS
+people.hash_with(people.QUICK_ROUNDS)
 # Each AppTest looks through all installed packages for components, longer than it runs the page: once will do.
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
@@ -82,6 +85,17 @@ def finance(users: dict[Role, User]) -> User:
 @pytest.fixture
 def admin(users: dict[Role, User]) -> User:
     return users[Role.ADMIN]
+
+
+@pytest.fixture
+def hashing() -> Iterator[Callable[..., None]]:
+    """`hashing()`: passwords are hashed as in the app, which is slow, or in 2**`rounds` steps, until the test ends."""
+
+    def choose(rounds: int = REAL_ROUNDS) -> None:
+        people.hash_with(rounds)
+
+    yield choose
+    people.hash_with(people.QUICK_ROUNDS)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Signing in: tickets that work once, sessions that end, attempts that wait, nothing secret in the tables."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
@@ -212,17 +213,18 @@ def test_a_burst_of_guesses_gets_no_more_than_its_allowance(database: str) -> No
 
 
 def test_unknown_users_get_the_same_answer_in_the_same_time(
-    conn: Connection, users: dict[Role, User], monkeypatch: pytest.MonkeyPatch
+    conn: Connection, users: dict[Role, User], hashing: Callable[..., None]
 ) -> None:
+    hashing(9)  # long beside all else that an attempt does
     real = passwords.hashed(PASSWORD)
     conn.execute(text("UPDATE staff SET password_hash = :hash"), {"hash": real})
     conn.execute(text("UPDATE staff SET disabled_at = now() WHERE username = 'vera'"))
     taken: dict[str, list[float]] = {"samuel": [], "nobody": [], "vera": []}
     for round_ in range(3):
         for username, times in taken.items():
-            begun = time.perf_counter()
+            begun = time.thread_time()  # of the processor: the clock on the wall runs on while others work
             assert attempt(conn, "wrong", username=username, address=f"10.1.0.{round_}") is None
-            times.append(time.perf_counter() - begun)
+            times.append(time.thread_time() - begun)
     known = median(taken.pop("samuel"))
     for times in taken.values():
         assert known / 2 < median(times) < known * 2

@@ -1,5 +1,6 @@
 """Accounts: who may change them, what a password must be, and that one admin always remains."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -246,7 +247,7 @@ def test_a_person_of_the_provider_needs_an_address_and_no_password(conn: Connect
     )
     found = account(conn, added.id)
     assert (found.email, found.linked, found.must_change_password) == ("new@msp.example", False, False)
-    with pytest.raises(Conflict, match="Somebody else has the e-mail address new@msp.example"), conn.begin_nested():
+    with pytest.raises(Conflict, match=r"Somebody else has the e-mail address new@msp\.example"), conn.begin_nested():
         staff.add(conn, user=admin, username="two", name="Two", role="sales", password=NEW, email="NEW@msp.example")
 
 
@@ -274,7 +275,8 @@ def test_a_missing_person(conn: Connection, admin: User) -> None:
         staff.disable(conn, -1, user=admin, version=1)
 
 
-def test_passwords_are_kept_as_bcrypt(conn: Connection, admin: User) -> None:
+def test_passwords_are_kept_as_bcrypt(conn: Connection, admin: User, hashing: Callable[..., None]) -> None:
+    hashing()
     added = staff.add(conn, user=admin, username="kept", name="Kept", role="sales", password=NEW)
     kept = conn.scalar(select(table.c.password_hash).where(table.c.id == added.id))
     assert kept and kept.startswith("$2b$12$") and NEW not in kept
