@@ -1,5 +1,6 @@
 """Self-Service: the price per IP range, what it costs any quantity, and the article's name (rows G14, G15)."""
 
+from contextlib import suppress
 from datetime import date
 
 import streamlit as st
@@ -7,14 +8,14 @@ import streamlit as st
 from lib import billing, clock, money, periods, prices, products, settings
 from lib.auth import Permission, User
 from lib.billing import Quote, Tier
+from lib.errors import Invalid
 from lib.prices import Version
 from lib.products import Product
 from lib.settings import Company
-from pages.shared import figures, forms, price_versions, session, tier_editor, ui
+from pages.shared import figures, forms, numbers, price_versions, session, tier_editor, ui
 
 EDITOR = "ranges"
 ARTICLE = "article"
-MOST = 10_000_000
 USUAL = 300
 SLIDER_MOST = 1_000
 CURVE_POINTS = 60
@@ -23,11 +24,13 @@ user = session.require_user(Permission.READ)
 
 
 def _slid() -> None:
-    st.session_state.ips = st.session_state.ips_slider
+    st.session_state.ips = str(st.session_state.ips_slider)
 
 
 def _typed() -> None:
-    st.session_state.ips_slider = min(st.session_state.ips or 0, SLIDER_MOST)
+    with suppress(Invalid):  # told at the field
+        asked = numbers.typed_whole("ips", field="ips", name="IPs")
+        st.session_state.ips_slider = min(asked, SLIDER_MOST)
 
 
 def _save_article() -> None:
@@ -78,11 +81,14 @@ def draw_calculator(
             "Prices", ["Saved", "Edited"], default="Saved", required=True, key="calculator_source"
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            asked = st.number_input(
-                "IPs", 0, MOST, USUAL, step=1, key="ips", on_change=_typed, width=130, bind="query-params"
+            asked = numbers.whole(
+                "IPs", key="ips", field="ips", value=str(USUAL), on_change=_typed, width=130, bind="query-params"
             )
             st.session_state.setdefault("ips_slider", min(asked or 0, SLIDER_MOST))
             st.slider("IPs, by slider", 0, SLIDER_MOST, key="ips_slider", on_change=_slid)
+        if asked is None:
+            ui.empty("Enter how many IPs; then they are calculated here.", icon=":material/edit:")
+            return []
         if source == "Edited" and edited is None:
             ui.empty("Correct the ranges first; then they are calculated here.", icon=":material/edit:")
             return []
@@ -93,9 +99,9 @@ def draw_calculator(
         month = saved.valid_from if saved is not None and saved.valid_from > today else clock.month_of(today)
         if tiers is None:
             st.caption(f"At the list price of {ui.month(month)}.")
-        points = curve_points(int(asked or 0), edited or (saved.tiers if saved else []))
+        points = curve_points(asked, edited or (saved.tiers if saved else []))
         with session.reading() as conn:
-            found = billing.quotes(conn, product.id, quantities=[int(asked or 0), *points], month=month, tiers=tiers)
+            found = billing.quotes(conn, product.id, quantities=[asked, *points], month=month, tiers=tiers)
         _draw_quote(found[0], company.currency)
     return found
 

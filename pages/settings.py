@@ -92,15 +92,8 @@ def _fill_series(form: str, stored: NumberSeries) -> None:
 
 
 def _set_first_month() -> None:
-    year = st.session_state[f"{MONTH}_year"]
-    month = date(int(year), st.session_state[f"{MONTH}_month"], 1) if year else None
-
-    def action(conn: Connection, **given: Any) -> None:
-        if month is None:
-            raise Invalid("Enter the year.", field="first_month")
-        settings.set_first_month(conn, month, **given)
-
-    forms.save(MONTH, action, success=f"Billing starts with {ui.month(month)}.")
+    month = date(st.session_state[f"{MONTH}_year"], st.session_state[f"{MONTH}_month"], 1)
+    forms.save(MONTH, settings.set_first_month, month, success=f"Billing starts with {ui.month(month)}.")
 
 
 # ---------------------------------------------------------------------------------- the tabs
@@ -299,7 +292,7 @@ def draw_months(company: Company, today: date) -> None:
                     key=f"{MONTH}_month",
                     width=160,
                 )
-                st.number_input("Year", 2000, 2100, key=f"{MONTH}_year", width=130)
+                st.selectbox("Year", range(2000, 2101), key=f"{MONTH}_year", width=130)
                 st.button("Set first month", key="month_save", on_click=_set_first_month)
             if first is not None:
                 st.markdown(f"Set to **{ui.month(first)}**.")

@@ -78,10 +78,32 @@ def test_a_quantity_of_nothing_has_no_average(open_page: OpenPage, shop: Shop) -
 def test_the_slider_and_the_number_move_together(open_page: OpenPage, shop: Shop) -> None:
     page = open_page("self_service.py")
     page.slider(key="ips_slider").set_value(51).run()
-    assert page.number_input(key="ips").value == 51
+    assert page.text_input(key="ips").value == "51"
     assert page.metric[0].value == "101.50"
-    page.number_input(key="ips").set_value(501).run()
+    page.text_input(key="ips").set_value("501").run()
     assert (page.slider(key="ips_slider").value, page.metric[0].value) == (501, "701.00")
+
+
+@pytest.mark.parametrize("typed", ["ten", "1,5", "-", "1e3", "=1+1", "<b>", "1\0", "٣"])
+def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(open_page: OpenPage, shop: Shop, typed: str) -> None:
+    page = open_page("self_service.py")
+    page.text_input(key="ips").set_value(typed).run()
+    assert not page.exception
+    assert [found.replace("\\", "") for found in problems(page)] == [
+        ":red[:material/error: IPs must be a whole number, for example 25.]"
+    ]
+    assert not page.metric
+    page.text_input(key="ips").set_value("-3").run()
+    assert "between 0 and 10,000,000" in problems(page)[0].replace("\\", "")
+    page.text_input(key="ips").set_value("1.200").run()
+    assert (page.metric[0].value, problems(page)) == ("1,400.00", [])
+
+
+@pytest.mark.parametrize("ips", ["many", "9" * 10_000, "-1", "1\0"])
+def test_a_quantity_in_the_address_may_be_anything(open_page: OpenPage, shop: Shop, ips: str) -> None:
+    page = open_page("self_service.py", ips=ips)
+    assert not page.exception
+    assert len(problems(page)) == 1
 
 
 @pytest.mark.row("G15")

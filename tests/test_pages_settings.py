@@ -59,7 +59,7 @@ def test_a_new_company_is_set_up_from_here(open_page: OpenPage) -> None:
     assert page.text_input(key="bank_iban").value == "DE89370400440532013000"
     section(page, "Booking months")
     page.selectbox(key="month_month").set_value(5)
-    page.number_input(key="month_year").set_value(2026)
+    page.selectbox(key="month_year").set_value(2026)
     page.button(key="month_save").click().run()
     assert not page.exception and not page.error
     assert missing(page) == ["A product with a selling price (page Prices)"]

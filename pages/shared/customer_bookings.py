@@ -1,6 +1,6 @@
 """The dialogs that change what a customer has: users, IPs, options, modules and a plan (rows N4, G6, S4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from lib.bookings import NOTHING, Booking, Holding
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.products import Product
-from pages.shared import customer_form, session, ui
+from pages.shared import customer_form, numbers, session, ui
 from pages.shared.customer_view import View
 
 KEEP = "book_keep"
@@ -23,11 +23,11 @@ def open_quantity(view: View, product: Product, held: Holding) -> None:
     """Open the dialog for users, or for IPs with their split."""
     key = uuid4()
     if product.kind == "ips":
-        st.session_state.book_internal = held.internal or 0
-        st.session_state.book_external = held.external or 0
+        st.session_state.book_internal = str(held.internal or 0)
+        st.session_state.book_external = str(held.external or 0)
         _ips(view, product, held, key)
     else:
-        st.session_state.book_quantity = held.quantity
+        st.session_state.book_quantity = str(held.quantity)
         st.session_state.book_from = view.today
         _users(view, product, held, key)
 
@@ -45,15 +45,15 @@ def open_end(view: View, product: Product) -> None:
     _end(view, product, uuid4())
 
 
-def _book(view: View, product: Product, key: UUID, day: date | None, quantity: int | None, **more: Any) -> None:
+def _book(view: View, product: Product, key: UUID, day: date | None, asked: Callable[[], dict[str, Any]]) -> None:
+    """Book what `asked` reads from the inputs; what can't be read is refused at its field."""
     answer = st.session_state.get(KEEP)
 
     def action(conn: Connection, **given: Any) -> None:
+        quantities = asked()
         if day is None:
             raise Invalid("Choose a day.", field="effective_on")
-        if quantity is None:
-            raise Invalid("Enter a number.", field="quantity")
-        bookings.book(conn, view.customer.id, product.id, effective_on=day, quantity=quantity, **more, **given)
+        bookings.book(conn, view.customer.id, product.id, effective_on=day, **quantities, **given)
 
     session.attempt(
         action,
@@ -70,17 +70,19 @@ def _book(view: View, product: Product, key: UUID, day: date | None, quantity: i
 @st.dialog("Licensed users", icon=":material/group:")
 def _users(view: View, product: Product, held: Holding, key: UUID) -> None:
     session.close_or_explain()
-    st.number_input("Users", min_value=0, max_value=10_000_000, step=1, value=None, key="book_quantity")
-    session.field_error("quantity")
+    asked = numbers.whole("Users", key="book_quantity", field="quantity")
     _licence(view)
     _first_day("From")
     _pending(view, product, st.session_state.book_from)
-    _whole_month(view, product, held.quantity, st.session_state.book_quantity or 0)
+    _whole_month(view, product, held.quantity, asked)
     st.button("Book users", key="book_go", type="primary", on_click=_book_users, args=(view, product, key))
 
 
 def _book_users(view: View, product: Product, key: UUID) -> None:
-    _book(view, product, key, st.session_state.book_from, st.session_state.book_quantity)
+    def asked() -> dict[str, Any]:
+        return {"quantity": numbers.typed_whole("book_quantity", field="quantity", name="Users")}
+
+    _book(view, product, key, st.session_state.book_from, asked)
 
 
 def _licence(view: View) -> None:
@@ -94,18 +96,18 @@ def _licence(view: View) -> None:
 def _ips(view: View, product: Product, held: Holding, key: UUID) -> None:
     session.close_or_explain()
     left, right = st.columns(2)
-    for column, name in ((left, "internal"), (right, "external")):
-        with column:
-            st.number_input(
-                name.capitalize(), min_value=0, max_value=10_000_000, step=1, value=None, key=f"book_{name}"
-            )
-            session.field_error(name)
-    total = (st.session_state.book_internal or 0) + (st.session_state.book_external or 0)
-    st.markdown(f"**Total {total:,}**, now {held.quantity:,}. The price depends on the total alone.")
+    with left:
+        inside = numbers.whole("Internal", key="book_internal", field="internal")
+    with right:
+        outside = numbers.whole("External", key="book_external", field="external")
+    total = None if inside is None or outside is None else inside + outside
+    if total is not None:
+        st.markdown(f"**Total {total:,}**, now {held.quantity:,}. The price depends on the total alone.")
     session.field_error("quantity")
     following = clock.next_month(clock.month_of(view.today))
-    days = [following] if total < held.quantity else [view.today, following]
-    if total < held.quantity:
+    fewer = total is not None and total < held.quantity
+    days = [following] if fewer else [view.today, following]
+    if fewer:
         st.caption(
             f"A decrease takes effect with the next month, on {ui.day(following)}. Until then it can be taken back."
         )
@@ -123,8 +125,12 @@ def _ips(view: View, product: Product, held: Holding, key: UUID) -> None:
 
 
 def _book_ips(view: View, product: Product, key: UUID) -> None:
-    inside, outside = st.session_state.book_internal or 0, st.session_state.book_external or 0
-    _book(view, product, key, st.session_state.book_day, inside + outside, internal=inside, external=outside)
+    def asked() -> dict[str, Any]:
+        inside = numbers.typed_whole("book_internal", field="internal", name="Internal")
+        outside = numbers.typed_whole("book_external", field="external", name="External")
+        return {"quantity": inside + outside, "internal": inside, "external": outside}
+
+    _book(view, product, key, st.session_state.book_day, asked)
 
 
 # ---------------------------------------------------------------------------------- on and off
@@ -151,7 +157,8 @@ def _start(view: View, offered: dict[int, Product], key: UUID) -> None:
 
 
 def _book_start(view: View, product: Product, key: UUID) -> None:
-    _book(view, product, key, st.session_state.book_from, 1, ends_on=st.session_state.book_until)
+    until: date | None = st.session_state.book_until
+    _book(view, product, key, st.session_state.book_from, lambda: {"quantity": 1, "ends_on": until})
 
 
 @st.dialog("End", icon=":material/event_busy:")
@@ -168,7 +175,7 @@ def _end(view: View, product: Product, key: UUID) -> None:
 
 def _book_end(view: View, product: Product, key: UUID) -> None:
     last: date | None = st.session_state.book_last
-    _book(view, product, key, last and bookings.next_day(last), 0)
+    _book(view, product, key, last and bookings.next_day(last), lambda: {"quantity": 0})
 
 
 # ---------------------------------------------------------------------------------- what the dialogs share
@@ -193,8 +200,10 @@ def _pending(view: View, product: Product, day: date | None) -> None:
     session.field_error("keep_pending")
 
 
-def _whole_month(view: View, product: Product, before: int, after: int) -> None:
-    """What a whole month of the quantity costs, now and then, by the customer's price."""
+def _whole_month(view: View, product: Product, before: int, after: int | None) -> None:
+    """What a whole month of the quantity costs, now and then, by the customer's price; nothing for no number."""
+    if after is None:
+        return
     month = clock.month_of(view.today)
     with session.reading() as conn:
         price = prices.version_in(conn, product.id, month=month, customer_id=view.customer.id)

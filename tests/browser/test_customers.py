@@ -38,7 +38,7 @@ def dialog(page: Page) -> Locator:
 
 def type_number(page: Page, label: str, value: str) -> None:
     """Type into a number field of the dialog and leave it."""
-    dialog(page).get_by_role("spinbutton", name=label).fill(value)
+    dialog(page).get_by_role("textbox", name=label).fill(value)
     dialog(page).get_by_role("heading").first.click()
 
 
@@ -72,6 +72,8 @@ def test_from_a_new_test_customer_to_its_forecast(sign_in: SignIn) -> None:
     assert counted("Klickprobe GmbH") == 1
 
     page.get_by_role("button", name="Change users").click()
+    type_number(page, "Users", "ten")
+    expect(dialog(page).get_by_text("Users must be a whole number, for example 25.")).to_be_visible()
     type_number(page, "Users", "10")
     expect(dialog(page)).to_contain_text("50.00")
     dialog(page).get_by_role("button", name="Book users").click()

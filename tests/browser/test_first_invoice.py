@@ -131,7 +131,7 @@ def add_customer(page: Page, url: str) -> None:
     dialog(page).get_by_role("button", name="Create customer").click()
     expect(page.get_by_role("heading", name="Erste Kundin AG")).to_be_visible()
     page.get_by_role("button", name="Change users").click()
-    dialog(page).get_by_role("spinbutton", name="Users").fill("10")
+    dialog(page).get_by_role("textbox", name="Users").fill("10")
     dialog(page).get_by_role("heading").first.click()
     expect(dialog(page)).to_contain_text("45.00")
     dialog(page).get_by_role("button", name="Book users").click()
