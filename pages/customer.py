@@ -6,12 +6,14 @@ from lib import clock, customer_lists, customers, periods, settings
 from lib.auth import Permission, User
 from lib.errors import NotFound
 from pages.shared import (
+    customer_contacts,
     customer_costs,
     customer_data,
     customer_header,
     customer_history,
     customer_overview,
     customer_records,
+    customer_users,
     session,
     ui,
 )
@@ -22,6 +24,8 @@ user = session.require_user(Permission.READ)
 SECTIONS = {
     "Overview": customer_overview.draw,
     "Data": customer_data.draw,
+    "Users": customer_users.draw,
+    "Contacts": customer_contacts.draw,
     "History": customer_history.draw,
     "Forecast": customer_costs.draw_forecast,
     "Statements": customer_costs.draw_statements,

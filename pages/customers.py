@@ -8,8 +8,8 @@ from uuid import UUID
 
 import streamlit as st
 
-from lib import clock, customer_fields, customer_lists, customers, periods, settings
-from lib.auth import Permission
+from lib import clock, customer_fields, customer_lists, customer_users, customers, mail_server, periods, settings
+from lib.auth import Permission, User
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
 from pages.shared import customer_form, forms, session, ui
@@ -85,20 +85,32 @@ def _create(request_key: UUID) -> None:
         st.session_state[_GO_TO] = made[1]
         return
     details = forms.typed(NEW, ("name", "contact_name", "contact_email", "country", "language", *customer_form.LICENCE))
-    asked = forms.typed(NEW, ("phase", "ends_on"))
+    asked = forms.typed(NEW, ("phase", "ends_on", "invite"))
     saved = forms.save(
         NEW,
-        customers.create,
+        _created_and_invited if asked["invite"] else customers.create,
         details=details,
         billed=asked["phase"] == "billed",
         ends_on=asked["ends_on"],
         today=session.today(),
         request_key=request_key,
-        success=f"{details['name'].strip()} is added.",
+        success=f"{details['name'].strip()} is added.{_told_of_invite() if asked['invite'] else ''}",
     )
     if saved:
         st.session_state[_GO_TO] = session.result()
         st.session_state[_MADE] = (request_key, st.session_state[_GO_TO])
+
+
+def _created_and_invited(conn: Connection, *, user: User, **given: Any) -> int:
+    """Both or nothing: a customer whose contact can't be invited is not created."""
+    created = customers.create(conn, user=user, **given)
+    customer_users.invite_contact(conn, created, user=user)
+    return created
+
+
+def _told_of_invite() -> str:
+    with session.reading() as conn:
+        return " The invite is on its way." if mail_server.ready(conn) else " The invite waits for a mail server."
 
 
 def _open_created() -> None:
@@ -110,13 +122,16 @@ def _open_created() -> None:
 def open_new(today: date, phase: str) -> None:
     """Fill the form of a new customer anew and open it."""
     empty = {"name": "", "contact_name": "", "contact_email": "", "max_users": "", "users_beyond_max": False}
+    empty |= {"invite": False}
     start = {"phase": phase, "ends_on": today + customers.FOUR_WEEKS, "country": "DE", "language": "de"}
     forms.fill(NEW, empty | start)
-    new_customer()
+    with session.reading() as conn:
+        ready = mail_server.ready(conn)
+    new_customer(ready=ready)
 
 
 @st.dialog("New customer", width="medium", icon=":material/add:")
-def new_customer() -> None:
+def new_customer(*, ready: bool) -> None:
     """The form for a new customer; opens its page once it is saved."""
     _open_created()
     session.close_or_explain()
@@ -124,6 +139,7 @@ def new_customer() -> None:
         forms.text(NEW, "name", "Company name", max_chars=200)
         forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained)
         customer_form.contact(NEW)
+        customer_form.invitation(NEW, ready=ready)
         left, middle, right = st.columns(3)
         with left:
             st.date_input("End date", value=None, key=f"{NEW}_ends_on", format=customer_form.DAY)

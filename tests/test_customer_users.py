@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 from uuid import uuid4
 
-import bcrypt
 import pytest
 from sqlalchemy import Connection, text, update
 
@@ -21,12 +20,6 @@ from tests.ledgers import JUNE, People
 MISSING = 4_000_000
 PASSWORD = "a-heron-in-june"
 TODAY = date(2026, 6, 20)
-
-
-@pytest.fixture(autouse=True)
-def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = lambda password: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()  # noqa: E731
-    monkeypatch.setattr(passwords, "hashed", quick)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ MAY = date(2026, 5, 1)
 TABS = [
     "Overview",
     "Data",
+    "Users",
+    "Contacts",
     "History",
     "Forecast",
     "Statements",

@@ -54,6 +54,17 @@ def contact(form: str, *, required: bool = False) -> None:
         forms.text(form, "contact_email", "Contact e-mail" if required else "Contact e-mail (optional)")
 
 
+def invitation(form: str, *, ready: bool) -> None:
+    """The tick that invites the contact to the portal; `ready` says whether mails can be sent (rows N2, G4)."""
+    st.checkbox(
+        "Invite the contact to the portal",
+        key=f"{form}_invite",
+        help="The e-mail is the login. A link goes to it that works for seven days; by it the person sets a password.",
+    )
+    if not ready:
+        st.caption("There is no mail server yet: an invite is kept, and sent once an admin enters one in the settings.")
+
+
 def address(form: str, prefix: str = "") -> None:
     """Street, postcode, city and country, of the company or with `billing_` of where its invoices go."""
     forms.text(form, f"{prefix}street", "Street and number")
