@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from lib import billing
 from lib.audit import like_escaped
 from lib.clock import month_of
-from lib.customer_fields import PHASES
+from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
 from lib.money import rounded
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
@@ -271,10 +271,15 @@ def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, An
         anywhere = f"c.search LIKE '%' || :{name}"
         begins = f"(c.search LIKE :{name} OR c.search LIKE '% ' || :{name})"
         clauses.append(anywhere if len(word) > 2 else begins)
-    for column, chosen in (("payment_method", filters.payment_methods), ("service_mode", filters.service_modes)):
-        if chosen:
+    for column, chosen, known in (
+        ("payment_method", filters.payment_methods, PAYMENT_METHODS),
+        ("service_mode", filters.service_modes, SERVICE_MODES),
+    ):
+        if chosen:  # what is none of them matches nothing, and may be any text of an address
             clauses.append(f"c.{column} = ANY(CAST(:{column} AS text[]))")
-            values[column] = list(chosen)
+            values[column] = [one for one in chosen if one in known]
+    if "erased" not in filters.statuses:
+        clauses.append("c.erased_at IS NULL")
     if filters.statuses:
         clauses.append(f"({' OR '.join(_has_status(status) for status in filters.statuses)})")
     return " AND ".join(clauses), values

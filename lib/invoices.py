@@ -205,19 +205,18 @@ def _conditions(filters: Filters, today: date) -> tuple[str, dict[str, Any]]:
     if filters.month is not None:
         where.append("i.month = :month")
         values["month"] = filters.month
-    states = [state for state in filters.states if state != "overdue"]
     chosen = []
-    if states:
-        chosen.append("i.state = ANY(:states)")
-        values["states"] = states
+    if filters.states:  # what is no state matches nothing, and may be any text of an address
+        chosen.append("i.state = ANY(CAST(:states AS text[]))")
+        values["states"] = [state for state in filters.states if state in STATES and state != "overdue"]
     if "overdue" in filters.states:
         chosen.append("(i.state IN ('issued', 'partly_paid') AND i.kind = 'invoice' AND i.due_on < :today)")
         values["today"] = today
     if chosen:
         where.append(f"({' OR '.join(chosen)})")
     if filters.kinds:
-        where.append("i.kind = ANY(:kinds)")
-        values["kinds"] = list(filters.kinds)
+        where.append("i.kind = ANY(CAST(:kinds AS text[]))")
+        values["kinds"] = [kind for kind in filters.kinds if kind in KINDS]
     wanted = filters.search.replace("\x00", "").strip()[:LONGEST_SEARCH]
     if wanted:
         where.append("(c.search LIKE :search OR upper(i.number) LIKE upper(:search))")

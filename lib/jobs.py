@@ -122,4 +122,5 @@ def retry_failed(conn: Connection, kind: str, *, user: User) -> int:
 
 
 def _values(filters: Filters) -> dict[str, Any]:
-    return {"kinds": list(filters.kinds), "states": list(filters.states)}
+    given = {"kinds": filters.kinds, "states": filters.states}
+    return {name: [one.replace("\x00", "") for one in chosen] for name, chosen in given.items()}

@@ -229,6 +229,15 @@ def test_searching(conn: Connection, people: People, five: None, search: str, ex
     assert [one.name for one in customer_lists.find(conn, search)] == found
 
 
+@pytest.mark.parametrize("name", ["payment_methods", "service_modes", "statuses"])
+@pytest.mark.parametrize("typed", ["\x00", "card\x00", "", "none of them", "'); --", "x" * 10_000])
+def test_a_filter_that_knows_no_such_value_finds_nothing(
+    conn: Connection, people: People, five: None, name: str, typed: str
+) -> None:
+    assert names(conn, Filters(**{name: [typed]})) == []
+    assert customer_lists.counts(conn, Filters(**{name: [typed]}), today=TODAY) == {"test": 0, "billed": 0}
+
+
 def test_the_tabs_count_what_is_filtered(conn: Connection, people: People, five: None) -> None:
     for filters in (Filters("test", payment_methods=["card"]), Filters("billed", payment_methods=["card"])):
         assert customer_lists.counts(conn, filters, today=TODAY) == {"test": 1, "billed": 2}

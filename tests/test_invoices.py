@@ -396,6 +396,8 @@ def test_the_list_is_filtered_searched_ordered_paged_and_summed(conn: Connection
     assert ids(states=("overdue",), today=date(2026, 7, 18)) == [berta, ada]
     assert ids(states=("overdue", "draft"), today=date(2026, 7, 18)) == [hand, berta, ada]
     assert ids(kinds=("credit_note",)) == []
+    assert ids(states=("\x00",)) == ids(kinds=("invoice\x00",)) == ids(states=("lost",)) == []
+    assert ids(states=("\x00", "draft")) == [hand]
     assert ids(search="bert") == [berta]
     assert ids(search="re-2026-00001") == [ada]
     assert ids(search="%") == []

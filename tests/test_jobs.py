@@ -45,6 +45,7 @@ def test_each_state_is_counted_and_failed_ones_come_first(conn: Connection) -> N
     assert [job.id for job in jobs.page(conn, Filters(states=("done",)))] == [done]
     assert jobs.total(conn, Filters(states=())) == 4
     assert jobs.total(conn, Filters(kinds=("erasure",))) == 0
+    assert jobs.total(conn, Filters(kinds=("\x00",), states=("\x00",))) == 0
     assert [job.id for job in jobs.page(conn, Filters(), limit=1, offset=2)] == [waiting]
 
 
