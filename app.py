@@ -106,7 +106,7 @@ def document(request: Request) -> Response:
     """An invoice as PDF, for a signed-in person who may read."""
     with db.transaction() as conn:
         user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
-        if user is None or user.must_change_password:
+        if user is None or user.unready:
             return PlainTextResponse("You are signed out. Sign in, then open the document again.", 401)
         if not user.may(Permission.READ):
             return PlainTextResponse("Your role may not read documents.", 403)

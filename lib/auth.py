@@ -18,6 +18,12 @@ class Permission(StrEnum):
 
     READ = "read"
     EDIT_CUSTOMERS = "edit customers and what they have booked"
+    # The five verbs that end something, each for itself: what a role may do of them can be told apart.
+    LOCK_CUSTOMERS = "lock and unlock customers"
+    DEACTIVATE_CUSTOMERS = "deactivate and activate customers"
+    CANCEL_SUBSCRIPTIONS = "cancel subscriptions"
+    WITHDRAW_PRODUCTS = "withdraw what is booked"
+    DELETE_CUSTOMERS = "delete customers"
     EDIT_PRICES = "change selling prices"
     SEE_PURCHASE_PRICES = "see purchase prices and margins"
     EDIT_PURCHASE_PRICES = "change purchase prices"
@@ -30,10 +36,18 @@ class Permission(StrEnum):
     EDIT_STAFF = "manage staff"
 
 
-_SALES = {Permission.READ, Permission.EDIT_CUSTOMERS, Permission.EDIT_PRICES}
+_CUSTOMERS = {
+    Permission.EDIT_CUSTOMERS,
+    Permission.LOCK_CUSTOMERS,
+    Permission.DEACTIVATE_CUSTOMERS,
+    Permission.CANCEL_SUBSCRIPTIONS,
+    Permission.WITHDRAW_PRODUCTS,
+    Permission.DELETE_CUSTOMERS,
+}
+_SALES = {Permission.READ, Permission.EDIT_PRICES, *_CUSTOMERS}
 _FINANCE = {
     Permission.READ,
-    Permission.EDIT_CUSTOMERS,
+    *_CUSTOMERS,
     Permission.EDIT_ADJUSTMENTS,
     Permission.EDIT_INVOICES,
     Permission.CLOSE_MONTHS,
@@ -57,6 +71,12 @@ class User:
     name: str
     role: Role
     must_change_password: bool = False
+    must_set_up_second_factor: bool = False
+
+    @property
+    def unready(self) -> bool:
+        """Whether something has to be done about the account before anything else."""
+        return self.must_change_password or self.must_set_up_second_factor
 
     def may(self, permission: Permission) -> bool:
         """Whether this person's role allows it."""

@@ -30,6 +30,7 @@ from lib import (
     products,
     report_files,
     report_filters,
+    second_factors,
     settings,
     staff,
     vault,
@@ -41,7 +42,7 @@ from lib.money import shown
 
 FOUND_SOMETHING = 1
 # Every column that holds sealed secrets, by the function that seals them with the current key.
-RESEALS = {"the mail server's password": mail_server.reseal}
+RESEALS = {"the mail server's password": mail_server.reseal, "second factors": second_factors.reseal}
 
 
 def costs(given: argparse.Namespace) -> int:

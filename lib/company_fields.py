@@ -23,6 +23,8 @@ SERIES = {"invoice": "Invoices", "credit_note": "Credit notes", "cancellation": 
 # The rules of VAT in `lib.vat` are those of a seller in Germany.
 SELLER_COUNTRY = "DE"
 MOST_PIXELS = 4000
+# Thirty days: whoever asks to be erased is not made to wait longer (Art. 12 (3) GDPR).
+LONGEST_DELAY = 43_200
 _LINES = {
     "name": "The company's name",
     "street": "The street",
@@ -111,6 +113,8 @@ def _checked_field(name: str, value: Any, *, country: str) -> Any:
         return fields.email(value, field=name)
     if name == "payment_days":
         return fields.whole(value, field=name, label="The payment term", highest=365)
+    if name == "erasure_delay_minutes":
+        return fields.whole(value, field=name, label="The delay", highest=LONGEST_DELAY)
     if name == "change_threshold_percent":
         return fields.whole(value, field=name, label="The threshold", lowest=1, highest=1000)
     special = {
@@ -127,6 +131,8 @@ def _checked_field(name: str, value: Any, *, country: str) -> Any:
         return _vat_id(value, country=country)
     if name == "logo":
         return _logo(value)
+    if name == "check_vies":
+        return bool(value)
     raise Invalid(f"The company has no field {name}.", field=name)
 
 

@@ -242,7 +242,12 @@ def _number(
     last = {row.kind: _take(conn, row.kind, today.year, row.drafts) for row in counts}
     first_index = {row.kind: last[row.kind] - row.drafts for row in counts}
     evidence = """jsonb_build_object('country', c.country, 'vat_id', c.vat_id, 'valid', c.vat_id_valid,
-                                     'checked_on', c.vat_id_checked_on)"""
+                                     'checked_on', c.vat_id_checked_on)
+                  || CASE WHEN d.vat_category = 'AE' THEN (
+                         SELECT jsonb_build_object('vies', coalesce(jsonb_agg(
+                                    jsonb_build_object('reference', k.reference, 'checked_at', k.checked_at)), '[]'))
+                           FROM vat_checks k WHERE k.customer_id = c.id AND k.vat_id = c.vat_id AND k.valid)
+                     ELSE '{}' END"""
     issued = values | {
         "today": today, "year": today.year, "seller": _frozen_seller(conn),
         "kinds": list(first_index), "firsts": list(first_index.values()),

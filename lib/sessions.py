@@ -87,10 +87,15 @@ def ticket(conn: Connection, attempt: Claim, *, password: str, nonce: str) -> st
     right = passwords.matches(password, found.password_hash if found else None)
     if not right or found is None or attempt.id is None or not nonce:
         return None
-    conn.execute(update(sign_in_attempts).where(sign_in_attempts.c.id == attempt.id).values(succeeded=True))
+    succeeded(conn, attempt)
     secret = secrets.token_urlsafe(32)
     conn.execute(insert(sign_in_tickets).values(ticket_hash=_hash(secret), nonce_hash=_hash(nonce), staff_id=found.id))
     return secret
+
+
+def succeeded(conn: Connection, attempt: Claim) -> None:
+    """Note that an attempt was right: those that failed before it cost no more waiting."""
+    conn.execute(update(sign_in_attempts).where(sign_in_attempts.c.id == attempt.id).values(succeeded=True))
 
 
 def is_recent(conn: Connection, issued_at: float) -> bool:
@@ -139,25 +144,47 @@ def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
 def user_of(conn: Connection, token: str | None) -> User | None:
     """Who this cookie's session belongs to now, or None: ended, idle too long, too old, or the person disabled.
 
-    Notes that the person is here, at most once a minute so that reading a page rarely writes.
+    None, too, while the second factor of a person who has one was not given (`waiting_user`). Notes that
+    the person is here, at most once a minute so that reading a page rarely writes.
     """
+    return _user_of(conn, token, waiting=False)
+
+
+def waiting_user(conn: Connection, token: str | None) -> User | None:
+    """Who has given the password, but not yet the second factor. Good for asking for it, and for nothing else."""
+    return _user_of(conn, token, waiting=True)
+
+
+def pass_second_factor(conn: Connection, token: str | None, *, staff_id: int) -> None:
+    """Note that the second factor was given in this session."""
+    conn.execute(
+        update(sessions)
+        .where(sessions.c.token_hash == _hash(token or ""), sessions.c.staff_id == staff_id)
+        .values(second_factor_at=func.now())
+    )
+
+
+def _user_of(conn: Connection, token: str | None, *, waiting: bool) -> User | None:
     if not token:
         return None
     row = conn.execute(
         text(f"""
             SELECT s.id AS session_id, s.last_seen_at < now() - interval '1 minute' AS stale,
                    p.id, p.username, p.name, p.role,
-                   p.must_change_password AND NOT s.by_provider AS must_change_password
-              FROM sessions s JOIN staff p ON p.id = s.staff_id
+                   p.must_change_password AND NOT s.by_provider AS must_change_password,
+                   f.staff_id IS NULL AND NOT s.by_provider AND p.role = ANY(c.second_factor_roles) AS must_set_up,
+                   f.staff_id IS NOT NULL AND NOT s.by_provider AND s.second_factor_at IS NULL AS waits
+              FROM sessions s JOIN staff p ON p.id = s.staff_id CROSS JOIN company c
+              LEFT JOIN second_factors f ON f.staff_id = p.id AND f.confirmed_at IS NOT NULL
              WHERE s.token_hash = :token AND s.site = 'staff' AND s.ended_at IS NULL AND p.disabled_at IS NULL
                AND s.last_seen_at > now() - interval '{IDLE}' AND s.created_at > now() - interval '{LONGEST}'"""),
         {"token": _hash(token)},
     ).one_or_none()
-    if row is None:
+    if row is None or row.waits != waiting:
         return None
     if row.stale:
         conn.execute(update(sessions).where(sessions.c.id == row.session_id).values(last_seen_at=func.now()))
-    return User(row.id, row.username, row.name, Role(row.role), row.must_change_password)
+    return User(row.id, row.username, row.name, Role(row.role), row.must_change_password, row.must_set_up)
 
 
 def end(conn: Connection, token: str | None) -> None:
@@ -196,6 +223,16 @@ def end_portal(conn: Connection, customer_id: int, *, customer_user_id: int | No
         {"customer": customer_id, "one": customer_user_id},
     )
     return ended.rowcount
+
+
+def forget_attempts(conn: Connection, customer_id: int) -> int:
+    """Delete the attempts of a customer's users to sign in to the portal; returns how many. For the erasure."""
+    deleted = conn.execute(
+        text("""DELETE FROM sign_in_attempts a USING customer_users u
+                 WHERE u.customer_id = :customer AND a.site = 'portal' AND a.username = lower(u.email)"""),
+        {"customer": customer_id},
+    )
+    return deleted.rowcount
 
 
 def sign_out_elsewhere(conn: Connection, *, user: User, keep: str | None) -> int:

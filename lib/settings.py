@@ -58,6 +58,8 @@ class Company:
     closing_en: str
     self_service_article_name: str
     self_service_article_number: str
+    erasure_delay_minutes: int
+    check_vies: bool
     has_logo: bool
     version: int
 

@@ -104,6 +104,8 @@ sessions = Table(
     Column("site", Text, nullable=False, server_default="staff"),
     # Signed in at the company's provider: a password that must be changed is none of this session's business.
     Column("by_provider", Boolean, nullable=False, server_default="false"),
+    # When its second factor was given, where the person has one.
+    Column("second_factor_at", DateTime(timezone=True)),
     _stamp("created_at"),
     _stamp("last_seen_at"),
     Column("ended_at", DateTime(timezone=True)),
@@ -212,7 +214,7 @@ company = Table(
     Column("erasure_delay_minutes", Integer, nullable=False, server_default="30"),
     Column("check_vies", Boolean, nullable=False, server_default="false"),
     # Staff of these roles sign in with a second factor only.
-    Column("second_factor_roles", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("second_factor_roles", ARRAY(Text), nullable=False, server_default="{admin,finance}"),
     Column("logo", LargeBinary),
     _version(),
     CheckConstraint("id = 1", name="single_row"),
@@ -312,8 +314,10 @@ customers = Table(
     Column("tags", ARRAY(Text), nullable=False, server_default="{}"),
     # Marked: its users can't sign in, and what may be erased is erased after a delay (`deletions`).
     Column("marked_for_deletion_at", DateTime(timezone=True)),
-    # From then on the row is a tombstone: the number, and the name as on the documents.
+    # From then on only what the last invoice needs is left,
     Column("erased_at", DateTime(timezone=True)),
+    # and once that is settled, a tombstone: the number, and the name as on the documents.
+    Column("settled_at", DateTime(timezone=True)),
     _version(),
     Column(
         "search",
@@ -341,12 +345,29 @@ customers = Table(
     CheckConstraint("country ~ '^[A-Z]{2}$'", name="country_iso"),
     CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days_range"),
     CheckConstraint("max_users >= 0", name="max_users_not_negative"),
-    Index("customers_name_idx", "phase", "sort_name", "id", postgresql_include=["billed_from", "ends_on"]),
-    Index("customers_number_idx", "phase", "number", "id", postgresql_include=["billed_from", "ends_on"]),
-    Index("customers_ends_on_idx", "phase", "ends_on", "id"),
+    # Lists leave out who was erased, unless asked for them.
+    Index(
+        "customers_name_idx",
+        "phase",
+        "sort_name",
+        "id",
+        postgresql_include=["billed_from", "ends_on"],
+        postgresql_where=text("erased_at IS NULL"),
+    ),
+    Index(
+        "customers_number_idx",
+        "phase",
+        "number",
+        "id",
+        postgresql_include=["billed_from", "ends_on"],
+        postgresql_where=text("erased_at IS NULL"),
+    ),
+    Index("customers_ends_on_idx", "phase", "ends_on", "id", postgresql_where=text("erased_at IS NULL")),
+    Index("customers_erased_idx", "id", postgresql_where=text("erased_at IS NOT NULL")),
     CheckConstraint("tenant_type IN ('evaluation','sandbox','commercial')", name="tenant_type_known"),
     CheckConstraint("console_url = '' OR console_url LIKE 'https://%'", name="console_url_https"),
     CheckConstraint("erased_at IS NULL OR marked_for_deletion_at IS NOT NULL", name="erased_was_marked"),
+    CheckConstraint("settled_at IS NULL OR erased_at IS NOT NULL", name="settled_was_erased"),
     Index("customers_tags_idx", "tags", postgresql_using="gin"),
     Index("customers_licence_idx", "licence_expires_on", postgresql_where=text("licence_expires_on IS NOT NULL")),
     Index("customers_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
@@ -409,6 +430,8 @@ bookings = Table(
     Column("internal", Integer),
     Column("external", Integer),
     _ref("voids", "bookings.id", nullable=True),
+    # The same in all rows that one cancelling of the whole subscription wrote: they are taken back together.
+    Column("cancellation", Uuid),
     _stamp(),
     _ref("recorded_by", "staff.id", nullable=True),
     ForeignKeyConstraint(["product_id", "kind"], ["products.id", "products.kind"], name="bookings_product_fkey"),
@@ -766,6 +789,8 @@ quotas = Table(
     _ref("customer_id", "customers.id"),
     Column("kind", Text, nullable=False),
     Column("amount", Numeric(20, 3), nullable=False),
+    # Kept by triggers, as usage comes and goes.
+    Column("used", Numeric(20, 3), nullable=False, server_default="0"),
     Column("from_day", Date, nullable=False),
     # The last day of the quota; NULL: no end is known.
     Column("until_day", Date),
@@ -774,7 +799,9 @@ quotas = Table(
     _version(),
     CheckConstraint("kind IN ('credits','storage')", name="kind_known"),
     CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("used >= 0", name="used_not_negative"),
     CheckConstraint("until_day >= from_day", name="period_not_empty"),
+    Index("quotas_customer_id_idx", "customer_id", "from_day"),
 )
 
 usage = Table(
@@ -898,17 +925,23 @@ deletions = Table(
     _ref("requested_by", "staff.id", nullable=True),
     # Erased by the worker from then on; until then it can be taken back.
     Column("due_at", DateTime(timezone=True), nullable=False),
-    # Where the confirmation goes; emptied once that is sent.
-    _text("confirm_to"),
+    # The customer's end date before: its subscription ends with the billing period unless that is taken back.
+    Column("ends_on_before", Date),
     Column("taken_back_at", DateTime(timezone=True)),
     _ref("taken_back_by", "staff.id", nullable=True),
     Column("erased_at", DateTime(timezone=True)),
+    # What the last invoice needs is erased too, from then on: that invoice is issued and settled.
+    Column("settled_at", DateTime(timezone=True)),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("leased_until", DateTime(timezone=True)),
     _text("last_error"),
     CheckConstraint("taken_back_at IS NULL OR erased_at IS NULL", name="erased_is_not_taken_back"),
+    CheckConstraint("settled_at IS NULL OR erased_at IS NOT NULL", name="settled_was_erased"),
     Index("deletions_customer_id_key", "customer_id", unique=True, postgresql_where=text("taken_back_at IS NULL")),
-    Index("deletions_due_idx", "due_at", postgresql_where=text("taken_back_at IS NULL AND erased_at IS NULL")),
+    Index(
+        "deletions_due_idx",
+        "due_at",
+        postgresql_where=text("taken_back_at IS NULL AND settled_at IS NULL"),
+    ),
 )
 
 deletion_items = Table(

@@ -60,6 +60,11 @@ def checked(vat_id: str, *, country: str, field: str = "vat_id") -> tuple[str, b
         ) from error
 
 
+def asks_vies(conn: Connection, *, country: str) -> bool:
+    """Whether VAT IDs of a country count as valid only once VIES said so: a setting, and not for ours."""
+    return country in EU and country != "DE" and bool(conn.scalar(text("SELECT check_vies FROM company")))
+
+
 def decision(conn: Connection, customer_id: int) -> str | None:
     """The VAT category of a customer's documents today: S, AE, O, or None where it is blocked."""
     category: str | None = conn.scalar(text(f"SELECT {DECISION} FROM customers c WHERE id = :id"), {"id": customer_id})

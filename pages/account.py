@@ -4,7 +4,7 @@ import streamlit as st
 
 from lib import oidc, sessions
 from lib.auth import Permission
-from pages.shared import session, sign_in
+from pages.shared import second_factor, session, sign_in
 
 user = session.require_user(Permission.READ)
 
@@ -20,6 +20,10 @@ if provider is None:
     sign_in.draw_password_form(session.attempt, session.field_error, keep=session.token())
 else:
     st.text(f"You sign in with {provider.name}; your password is changed there.")
+
+if provider is None:
+    st.subheader("Second factor", anchor=False)
+    second_factor.draw(user)
 
 st.subheader("Signed in elsewhere", anchor=False)
 if others:

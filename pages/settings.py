@@ -21,7 +21,7 @@ COMPANY_FIELDS = (
     *("name", "street", "postcode", "city", "country", "register_entry", "managing_directors"),
     *("email", "phone", "website"),
 )
-BANK_FIELDS = ("vat_id", "tax_number", "bank_name", "iban", "bic", "currency", "payment_days")
+BANK_FIELDS = ("vat_id", "tax_number", "bank_name", "iban", "bic", "currency", "payment_days", "check_vies")
 TEXT_FIELDS = ("intro_de", "closing_de", "intro_en", "closing_en")
 TIME_FIELDS = ("timezone", "change_threshold_percent")
 
@@ -187,6 +187,11 @@ def draw_bank(company: Company) -> None:
             forms.text(
                 "bank", "payment_days", "Days until payment is due", help="A customer can have a term of its own."
             )
+        st.toggle(
+            "Ask VIES about the VAT IDs of customers in other EU countries",
+            key="bank_check_vies",
+            help="The EU's register. An ID counts as valid only once VIES said so; the answer is kept as evidence.",
+        )
         _save_button("bank", BANK_FIELDS)
 
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from lib import oidc, settings, staff
+from lib import oidc, second_factors, settings, staff
 from lib.auth import Permission, Role
 from pages.shared import session, ui
 
@@ -125,6 +125,28 @@ def disable(person: staff.Account) -> None:
     )
 
 
+@st.dialog("Reset the second factor?", icon=":material/phonelink_erase:")
+def reset_second_factor(person: staff.Account) -> None:
+    session.close_or_explain()
+    st.text(
+        f"For a lost device. {person.name} ({person.username}) is signed out everywhere, and signs in with the "
+        "password alone until a new one is set up. Make sure that it is really them who asks."
+    )
+    st.button(
+        "Reset second factor",
+        key="reset_second_factor_confirmed",
+        type="primary",
+        on_click=session.click,
+        args=(second_factors.reset, person.id),
+        kwargs={"success": f"{person.name} has no second factor now."},
+    )
+
+
+def save_demanded() -> None:
+    """For `on_click`: the roles that need a second factor."""
+    session.attempt(second_factors.demand, st.session_state["second_factor_roles"], success="Saved.")
+
+
 def first_password(key: str) -> None:
     """The input for a password that the person must change at the first sign-in."""
     st.text_input(
@@ -162,7 +184,13 @@ def draw_person(person: staff.Account) -> None:
             st.badge("First password", color="orange", icon=":material/key:")
         else:
             st.badge("Enabled", color="green", icon=":material/check:")
+        if person.id in with_second_factor:
+            st.badge("Second factor", color="green", icon=":material/phonelink_lock:")
         st.space("stretch")
+        if person.id in with_second_factor and st.button(
+            "Second factor", key=f"second_factor_{person.id}", icon=":material/phonelink_erase:"
+        ):
+            reset_second_factor(person)
         if st.button("Role", key=f"role_{person.id}", icon=":material/badge:"):
             change_role(person)
         if st.button("E-mail", key=f"email_{person.id}", icon=":material/mail:"):
@@ -187,6 +215,7 @@ def draw_person(person: staff.Account) -> None:
 provider = oidc.provider()
 with session.reading() as conn:
     people, zone = staff.accounts(conn), settings.company(conn).timezone
+    with_second_factor, demanded = second_factors.holders(conn), second_factors.demanded(conn)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Staff", anchor=False)
@@ -196,3 +225,15 @@ with st.container(horizontal=True, vertical_alignment="center"):
         add_person()
 for one in people:
     draw_person(one)
+if provider is None:
+    with st.form("second_factor_form"):
+        st.multiselect(
+            "Roles that sign in with a second factor",
+            list(Role),
+            default=demanded,
+            format_func=lambda role: role.capitalize(),
+            key="second_factor_roles",
+            placeholder="None: everybody may set one up",
+            help="Who has none yet sets it up at the next click, with an authenticator app.",
+        )
+        st.form_submit_button("Save", key="second_factor_save", on_click=save_demanded)

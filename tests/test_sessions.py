@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from lib import db, passwords, sessions, staff
 from lib.auth import Role, User
+from lib.tables import customer_users, sign_in_attempts, sign_in_tickets
 from lib.tables import sessions as session_table
-from lib.tables import sign_in_attempts, sign_in_tickets
-from tests import people
+from tests import ledgers, people
 from tests.people import PASSWORD
 
 
@@ -137,9 +137,16 @@ def test_a_made_up_cookie_is_nobody(conn: Connection, sales: User, token: str | 
     assert sessions.user_of(conn, token) is None
 
 
-def test_a_session_of_another_site_is_nobody_here(conn: Connection, sales: User) -> None:
+def test_a_session_of_another_site_is_nobody_here(
+    conn: Connection, sales: User, set_up: Callable[..., ledgers.People]
+) -> None:
     token = signed_in(conn)
-    conn.execute(session_table.update().values(site="portal"))
+    customer_id = ledgers.customer(conn, set_up())
+    person = (
+        insert(customer_users).values(customer_id=customer_id, email="erika@ada.example").returning(customer_users.c.id)
+    )
+    portal = {"site": "portal", "staff_id": None, "customer_user_id": conn.scalar(person)}
+    conn.execute(session_table.update().values(portal))
     assert sessions.user_of(conn, token) is None
 
 

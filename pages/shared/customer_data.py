@@ -4,7 +4,7 @@ import streamlit as st
 
 from lib import customers
 from lib.customers import Customer
-from pages.shared import customer_form, forms, session, ui
+from pages.shared import customer_form, customer_vat, forms, session, ui
 from pages.shared.customer_form import CONTRACT, COUNTRIES, DATA, LICENCE
 from pages.shared.customer_view import View
 
@@ -38,7 +38,6 @@ def draw(view: View) -> None:
             forms.text(form, "billing_email", "E-mail for invoices", placeholder="The contact's")
         st.markdown("**Tax**")
         customer_form.tax(form)
-        st.caption(_vat_check(customer))
         st.markdown("**Contract and documents**")
         customer_form.contract(form)
         with st.container(horizontal=True):
@@ -47,11 +46,13 @@ def draw(view: View) -> None:
                 "Load what is stored", key="data_reload", on_click=_refill, args=(customer.id, DATA_FORM),
                 help="Drops what you typed and shows the data as it is stored now.",
             )  # fmt: skip
+    customer_vat.draw(view)
 
 
 def _save_data(view: View) -> None:
     _save(view, DATA_FORM, DATA)
     if session.succeeded():
+        customer_vat.ask_if_new(view.customer.id, view.customer.vat_id, view.today)
         _refill(view.customer.id, DATA_FORM)
 
 
@@ -71,15 +72,6 @@ def _save(view: View, form: str, names: tuple[str, ...]) -> None:
         today=view.today,
         success="The customer's data is saved.",
     )
-
-
-def _vat_check(customer: Customer) -> str:
-    if not customer.vat_id:
-        return "No VAT ID."
-    checked = f"checked {ui.day(customer.vat_id_checked_on)}"
-    if customer.vat_id_valid:
-        return f"{ui.escaped(customer.vat_id)}: format and check digit are right, {checked}."
-    return f"{ui.escaped(customer.vat_id)}: there is no rule to check it by, {checked}."
 
 
 def _facts(customer: Customer) -> None:

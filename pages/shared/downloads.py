@@ -18,7 +18,7 @@ def cost_overview(request: Request) -> Response:
     ending, asked = request.path_params["ending"], request.query_params
     with db.transaction() as conn:
         user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
-        if user is None or user.must_change_password:
+        if user is None or user.unready:
             return PlainTextResponse("You are signed out. Sign in, then export again.", 401)
         if not user.may(Permission.READ):
             return PlainTextResponse("Your role may not export.", 403)

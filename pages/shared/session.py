@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 
-from lib import clock, db, oidc, sessions, staff
+from lib import clock, db, oidc, second_factors, sessions, staff
 from lib.auth import Permission, User
 from lib.db import Connection
 from lib.errors import AlreadyDone, BillingError, Invalid, NotAllowed
@@ -23,6 +23,10 @@ from pages.shared import sign_in
 from pages.shared.markdown import escaped
 
 _OUTCOME, _FIELDS, _RESULT, _PAGE = "outcome", "field_errors", "last_result", "outcome_page"
+# What a person may do whose role needs a second factor that isn't set up yet.
+_BEFORE_SECOND_FACTOR = (second_factors.begin, second_factors.confirm, staff.change_own_password)
+# New recovery codes, until the person has kept them: no page opens before.
+RECOVERY_CODES = "second_factor_codes"
 _log = logging.getLogger("mandant")
 
 
@@ -54,6 +58,11 @@ def require_user(permission: Permission = Permission.READ) -> User:
     user = current_user()
     if user is None:
         _sign_in()
+    if (user.must_set_up_second_factor or RECOVERY_CODES in st.session_state) and not user.must_change_password:
+        from pages.shared import second_factor  # here, because it needs this module
+
+        second_factor.draw_instead(user)
+        st.stop()
     if user.must_change_password:
         st.title("Choose a password", anchor=False)
         st.text("An admin gave you the one you have. Choose one that only you know.")
@@ -94,6 +103,8 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
             raise NotAllowed("You are signed out. Nothing was saved; sign in and do it again.")
         if user.must_change_password and action is not staff.change_own_password:
             raise NotAllowed("Change your password first. Nothing was saved.")
+        if user.must_set_up_second_factor and action not in _BEFORE_SECOND_FACTOR:
+            raise NotAllowed("Set up your second factor first. Nothing was saved.")
         with db.transaction() as conn:
             returned = action(conn, *args, user=user, **kwargs)
     except AlreadyDone:  # the second click of a double click: what the person wanted is saved
@@ -173,6 +184,13 @@ def sign_out() -> None:
 
 def _sign_in() -> NoReturn:
     """Draw the form, or the provider's button; then send the browser through the route that sets the cookie."""
+    with reading() as conn:
+        half_way = sessions.waiting_user(conn, token())
+    if half_way is not None:
+        from pages.shared import second_factor  # here, because it needs this module
+
+        second_factor.ask(half_way)
+        st.stop()
     nonce = st.context.cookies.get(NONCE_COOKIE) or ""
     provider = oidc.provider()
     if provider is not None:

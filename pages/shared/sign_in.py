@@ -115,7 +115,7 @@ def _check(username: str, password: str, *, address: str, nonce: str) -> str | N
     with db.transaction() as conn:
         claim = sessions.claim(conn, username=username, address=address)
     if claim.id is None:
-        return f"Too many attempts. Wait {_waiting(claim.wait_seconds)}, then try again."
+        return f"Too many attempts. Wait {waiting(claim.wait_seconds)}, then try again."
     if not nonce:
         return "Your browser sent no cookie. Allow cookies for this site, load the page again and sign in."
     with db.transaction() as conn:
@@ -124,5 +124,6 @@ def _check(username: str, password: str, *, address: str, nonce: str) -> str | N
     return None if ticket else sessions.WRONG
 
 
-def _waiting(seconds: int) -> str:
+def waiting(seconds: int) -> str:
+    """How long somebody has to wait, in words."""
     return f"{seconds} seconds" if seconds < 120 else f"{(seconds + 59) // 60} minutes"

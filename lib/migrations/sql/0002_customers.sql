@@ -11,9 +11,11 @@ ALTER TABLE customers
     ADD COLUMN tags TEXT[] DEFAULT '{}' NOT NULL,
     ADD COLUMN marked_for_deletion_at TIMESTAMP WITH TIME ZONE,
     ADD COLUMN erased_at TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN settled_at TIMESTAMP WITH TIME ZONE,
     ADD CONSTRAINT customers_tenant_type_known_check CHECK (tenant_type IN ('evaluation','sandbox','commercial')),
     ADD CONSTRAINT customers_console_url_https_check CHECK (console_url = '' OR console_url LIKE 'https://%'),
-    ADD CONSTRAINT customers_erased_was_marked_check CHECK (erased_at IS NULL OR marked_for_deletion_at IS NOT NULL);
+    ADD CONSTRAINT customers_erased_was_marked_check CHECK (erased_at IS NULL OR marked_for_deletion_at IS NOT NULL),
+    ADD CONSTRAINT customers_settled_was_erased_check CHECK (settled_at IS NULL OR erased_at IS NOT NULL);
 
 UPDATE customers SET tenant_type = 'commercial' WHERE phase = 'billed';
 
@@ -37,13 +39,25 @@ CREATE INDEX customers_tags_idx ON customers USING gin (tags);
 
 CREATE INDEX customers_licence_idx ON customers (licence_expires_on) WHERE licence_expires_on IS NOT NULL;
 
+DROP INDEX customers_name_idx, customers_number_idx, customers_ends_on_idx;
+
+CREATE INDEX customers_name_idx ON customers (phase, sort_name, id) INCLUDE (billed_from, ends_on) WHERE erased_at IS NULL;
+
+CREATE INDEX customers_number_idx ON customers (phase, number, id) INCLUDE (billed_from, ends_on) WHERE erased_at IS NULL;
+
+CREATE INDEX customers_ends_on_idx ON customers (phase, ends_on, id) WHERE erased_at IS NULL;
+
+CREATE INDEX customers_erased_idx ON customers (id) WHERE erased_at IS NOT NULL;
+
+ALTER TABLE bookings ADD COLUMN cancellation UUID;
+
 ALTER TABLE company
     ADD COLUMN portal_url TEXT DEFAULT '' NOT NULL,
     ADD COLUMN self_registration BOOLEAN DEFAULT 'false' NOT NULL,
     ADD COLUMN registration_terms TEXT DEFAULT '' NOT NULL,
     ADD COLUMN erasure_delay_minutes INTEGER DEFAULT '30' NOT NULL,
     ADD COLUMN check_vies BOOLEAN DEFAULT 'false' NOT NULL,
-    ADD COLUMN second_factor_roles TEXT[] DEFAULT '{}' NOT NULL,
+    ADD COLUMN second_factor_roles TEXT[] DEFAULT '{admin,finance}' NOT NULL,
     ADD CONSTRAINT company_erasure_delay_range_check CHECK (erasure_delay_minutes BETWEEN 0 AND 43200);
 
 ALTER TABLE audit_log ADD COLUMN customer_user_id BIGINT;
@@ -150,6 +164,7 @@ CREATE TABLE quotas (
     customer_id BIGINT NOT NULL,
     kind TEXT NOT NULL,
     amount NUMERIC(20, 3) NOT NULL,
+    used NUMERIC(20, 3) DEFAULT '0' NOT NULL,
     from_day DATE NOT NULL,
     until_day DATE,
     recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
@@ -158,10 +173,13 @@ CREATE TABLE quotas (
     CONSTRAINT quotas_pkey PRIMARY KEY (id),
     CONSTRAINT quotas_kind_known_check CHECK (kind IN ('credits','storage')),
     CONSTRAINT quotas_amount_positive_check CHECK (amount > 0),
+    CONSTRAINT quotas_used_not_negative_check CHECK (used >= 0),
     CONSTRAINT quotas_period_not_empty_check CHECK (until_day >= from_day),
     CONSTRAINT quotas_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id),
     CONSTRAINT quotas_recorded_by_fkey FOREIGN KEY(recorded_by) REFERENCES staff (id)
 );
+
+CREATE INDEX quotas_customer_id_idx ON quotas (customer_id, from_day);
 
 CREATE TABLE usage (
     customer_id BIGINT NOT NULL,
@@ -278,15 +296,16 @@ CREATE TABLE deletions (
     requested_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     requested_by BIGINT,
     due_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    confirm_to TEXT DEFAULT '' NOT NULL,
+    ends_on_before DATE,
     taken_back_at TIMESTAMP WITH TIME ZONE,
     taken_back_by BIGINT,
     erased_at TIMESTAMP WITH TIME ZONE,
+    settled_at TIMESTAMP WITH TIME ZONE,
     attempts INTEGER DEFAULT '0' NOT NULL,
-    leased_until TIMESTAMP WITH TIME ZONE,
     last_error TEXT DEFAULT '' NOT NULL,
     CONSTRAINT deletions_pkey PRIMARY KEY (id),
     CONSTRAINT deletions_erased_is_not_taken_back_check CHECK (taken_back_at IS NULL OR erased_at IS NULL),
+    CONSTRAINT deletions_settled_was_erased_check CHECK (settled_at IS NULL OR erased_at IS NOT NULL),
     CONSTRAINT deletions_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id),
     CONSTRAINT deletions_requested_by_fkey FOREIGN KEY(requested_by) REFERENCES staff (id),
     CONSTRAINT deletions_taken_back_by_fkey FOREIGN KEY(taken_back_by) REFERENCES staff (id)
@@ -294,7 +313,7 @@ CREATE TABLE deletions (
 
 CREATE UNIQUE INDEX deletions_customer_id_key ON deletions (customer_id) WHERE taken_back_at IS NULL;
 
-CREATE INDEX deletions_due_idx ON deletions (due_at) WHERE taken_back_at IS NULL AND erased_at IS NULL;
+CREATE INDEX deletions_due_idx ON deletions (due_at) WHERE taken_back_at IS NULL AND settled_at IS NULL;
 
 CREATE TABLE deletion_items (
     deletion_id BIGINT NOT NULL,
@@ -348,6 +367,7 @@ CREATE TABLE recovery_codes (
 ALTER TABLE sessions
     ALTER COLUMN staff_id DROP NOT NULL,
     ADD COLUMN customer_user_id BIGINT,
+    ADD COLUMN second_factor_at TIMESTAMP WITH TIME ZONE,
     ADD CONSTRAINT sessions_customer_user_id_fkey FOREIGN KEY(customer_user_id) REFERENCES customer_users (id) ON DELETE CASCADE,
     ADD CONSTRAINT sessions_person_of_the_site_check CHECK ((site = 'staff') = (staff_id IS NOT NULL) AND (site = 'portal') = (customer_user_id IS NOT NULL));
 
@@ -366,6 +386,59 @@ ALTER TABLE sign_in_attempts ADD COLUMN site TEXT DEFAULT 'staff' NOT NULL;
 ALTER TABLE quotas ADD CONSTRAINT quotas_one_at_a_time
     EXCLUDE USING gist (customer_id WITH =, kind WITH =, daterange(from_day, until_day, '[]') WITH &&);
 
+-- What is used of a quota is kept on it, as usage comes and goes: 100,000 customers' usage is not added up for a list.
+-- Of credits the sum of the quota's days, of storage the latest level that is known on its last day.
+CREATE FUNCTION quota_used(customer bigint, what text, first_day date, last_day date) RETURNS numeric
+    LANGUAGE sql STABLE AS $$
+    SELECT coalesce(CASE what
+        WHEN 'credits' THEN (SELECT sum(credits) FROM usage
+                              WHERE customer_id = customer AND day >= first_day AND (last_day IS NULL OR day <= last_day))
+        ELSE (SELECT storage_gb FROM usage
+               WHERE customer_id = customer AND storage_gb IS NOT NULL AND (last_day IS NULL OR day <= last_day)
+               ORDER BY day DESC LIMIT 1)
+    END, 0)
+$$;
+CREATE FUNCTION quotas_measured() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.used := quota_used(NEW.customer_id, NEW.kind, NEW.from_day, NEW.until_day);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER quotas_measured BEFORE INSERT OR UPDATE OF customer_id, kind, from_day, until_day ON quotas
+    FOR EACH ROW EXECUTE FUNCTION quotas_measured();
+
+CREATE FUNCTION usage_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        UPDATE quotas q SET used = q.used + d.credits
+          FROM (SELECT q.id, sum(n.credits) AS credits
+                  FROM new_rows n JOIN quotas q ON q.customer_id = n.customer_id AND q.kind = 'credits'
+                   AND n.day >= q.from_day AND (q.until_day IS NULL OR n.day <= q.until_day)
+                 WHERE n.credits > 0 GROUP BY q.id) d
+         WHERE d.id = q.id;
+        UPDATE quotas q SET used = quota_used(q.customer_id, q.kind, q.from_day, q.until_day)
+         WHERE q.kind = 'storage' AND EXISTS (SELECT FROM new_rows n WHERE n.customer_id = q.customer_id
+                                                 AND (q.until_day IS NULL OR n.day <= q.until_day));
+    END IF;
+    IF TG_OP IN ('DELETE', 'UPDATE') THEN
+        UPDATE quotas q SET used = q.used - d.credits
+          FROM (SELECT q.id, sum(o.credits) AS credits
+                  FROM old_rows o JOIN quotas q ON q.customer_id = o.customer_id AND q.kind = 'credits'
+                   AND o.day >= q.from_day AND (q.until_day IS NULL OR o.day <= q.until_day)
+                 WHERE o.credits > 0 GROUP BY q.id) d
+         WHERE d.id = q.id;
+        UPDATE quotas q SET used = quota_used(q.customer_id, q.kind, q.from_day, q.until_day)
+         WHERE q.kind = 'storage' AND EXISTS (SELECT FROM old_rows o WHERE o.customer_id = q.customer_id
+                                                 AND (q.until_day IS NULL OR o.day <= q.until_day));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER usage_inserted AFTER INSERT ON usage REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION usage_counted();
+CREATE TRIGGER usage_deleted AFTER DELETE ON usage REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION usage_counted();
+CREATE TRIGGER usage_updated AFTER UPDATE ON usage REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION usage_counted();
+
 CREATE FUNCTION commercial_stays_commercial() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM refuse('commercial_stays_commercial', 'A commercial tenant never becomes another type again.');
@@ -380,10 +453,31 @@ BEGIN
     PERFORM refuse('erased_stays_erased', 'What was erased does not come back.');
     RETURN NULL;
 END $$;
-CREATE TRIGGER customers_erased_stays_erased BEFORE UPDATE OF erased_at, marked_for_deletion_at ON customers FOR EACH ROW
+CREATE TRIGGER customers_erased_stays_erased BEFORE UPDATE OF erased_at, settled_at, marked_for_deletion_at ON customers FOR EACH ROW
     WHEN (OLD.erased_at IS NOT NULL
-          AND (NEW.erased_at IS DISTINCT FROM OLD.erased_at OR NEW.marked_for_deletion_at IS NULL))
+          AND (NEW.erased_at IS DISTINCT FROM OLD.erased_at OR NEW.marked_for_deletion_at IS NULL
+               OR OLD.settled_at IS NOT NULL AND NEW.settled_at IS DISTINCT FROM OLD.settled_at))
     EXECUTE FUNCTION erased_stays_erased();
+
+-- Nothing personal is stored about a customer who was erased, whoever tries, and however late. An insert that
+-- began before the erasure is waited for by it; one that waits for the erasure ends here.
+CREATE FUNCTION nothing_of_the_erased() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM new_rows n JOIN customers c ON c.id = n.customer_id WHERE c.erased_at IS NOT NULL) THEN
+        PERFORM refuse('nothing_of_the_erased', 'The data of this customer were erased; nothing is stored about it any more.');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER customer_users_not_of_erased AFTER INSERT ON customer_users REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_of_the_erased();
+CREATE TRIGGER contacts_not_of_erased AFTER INSERT ON contacts REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_of_the_erased();
+CREATE TRIGGER notes_not_of_erased AFTER INSERT ON notes REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_of_the_erased();
+CREATE TRIGGER quotas_not_of_erased AFTER INSERT ON quotas REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_of_the_erased();
+CREATE TRIGGER usage_not_of_erased AFTER INSERT ON usage REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_of_the_erased();
 
 -- A deletion record stays: it is evidence of what was erased, and of who signed our duties off.
 CREATE TRIGGER deletions_never_deleted BEFORE DELETE OR TRUNCATE ON deletions EXECUTE FUNCTION append_only();
@@ -408,8 +502,7 @@ SELECT 'mail' AS kind, id, customer_id,
   FROM mails
 UNION ALL
 SELECT 'erasure', id, customer_id,
-       CASE WHEN erased_at IS NOT NULL THEN 'done' WHEN leased_until > now() THEN 'running'
-            WHEN last_error <> '' THEN 'failed' ELSE 'waiting' END,
+       CASE WHEN last_error <> '' THEN 'failed' WHEN erased_at IS NOT NULL THEN 'done' ELSE 'waiting' END,
        due_at, attempts, last_error, requested_at, erased_at
   FROM deletions WHERE taken_back_at IS NULL
 UNION ALL
