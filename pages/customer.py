@@ -11,6 +11,7 @@ from pages.shared import (
     customer_data,
     customer_header,
     customer_history,
+    customer_mails,
     customer_overview,
     customer_records,
     customer_users,
@@ -32,6 +33,7 @@ SECTIONS = {
     "Cost history": customer_costs.draw_history,
     "Adjustments": customer_records.draw_adjustments,
     "Invoices": customer_records.draw_invoices,
+    "Mails": customer_mails.draw,
     "Change log": customer_records.draw_changes,
 }
 

@@ -11,7 +11,7 @@ from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
 from pages.shared import documents as shown
-from pages.shared import draft_form, line_editor, session, ui, work
+from pages.shared import draft_form, invoice_mail, line_editor, session, ui, work
 from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
@@ -118,6 +118,10 @@ def draw_head(document: Invoice, today: date) -> None:
                 st.page_link(
                     "invoice.py", label=f"{label} {number}", icon=":material/link:", query_params={"id": str(other)}
                 )
+    if document.number:
+        with session.reading() as conn:
+            zone = settings.company(conn).timezone
+        invoice_mail.draw_state(document, zone)
 
 
 def draw_actions(document: Invoice, today: date) -> None:
@@ -139,7 +143,10 @@ def draw_actions(document: Invoice, today: date) -> None:
             ask_remove(document)
         if st.button("Issue", key="draft_issue", type="primary", icon=":material/send:"):
             ask_issue(document, today)
-    elif (
+        return
+    if st.button("Send by mail", key="issued_mail", icon=":material/mail:"):
+        invoice_mail.open_one(document)
+    if (
         document.state == "issued"
         and document.kind != "cancellation"
         and st.button("Cancel", key="issued_cancel", icon=":material/block:")

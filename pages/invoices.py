@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, customer_lists, drafts, invoices, issuing, months, settings
+from lib import clock, customer_lists, drafts, invoice_mails, invoices, issuing, months, settings
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.invoices import MOST_COUNTED, Filters, Invoice
-from pages.shared import documents, session, ui, work
+from pages.shared import documents, invoice_mail, session, ui, work
 
 PAGE = 25
 MOST_UNBILLED = 200
@@ -165,10 +165,13 @@ def draw_list(today: date, currency: str) -> None:
 def draw_table(found: list[Invoice], today: date, currency: str) -> list[Invoice]:
     """A page of documents; returns those that are ticked."""
     ids = [one.id for one in found]
+    with session.reading() as conn:
+        mailed = invoice_mails.sendings(conn, ids)
+        zone = settings.company(conn).timezone
     # Other documents, or other states of them, are another table: nothing that was ticked before is ticked in it.
     table = f"documents_{hash(tuple((one.id, one.state) for one in found))}"
     ui.table(
-        [documents.row(one, today=today) for one in found],
+        [documents.row(one, today=today, mailed=invoice_mail.state(mailed.get(one.id), zone)) for one in found],
         documents.columns(currency),
         key=table,
         alt="Documents that match the filters",
@@ -209,10 +212,11 @@ def draw_actions(chosen: list[Invoice], today: date, currency: str) -> None:
     clicked = st.button(
         f"Issue selected ({len(waiting)})", key="issue_selected", icon=":material/send:", disabled=not waiting
     )
+    issued = len(chosen) - len(waiting)
+    if st.button(f"Send selected ({issued})", key="send_selected", icon=":material/mail:", disabled=not issued):
+        invoice_mail.open_many(chosen)
     if not chosen:
-        st.caption("Tick drafts to issue them. A click on a document opens it.")
-    elif len(waiting) < len(chosen):
-        st.caption(f"{len(chosen) - len(waiting)} of the ticked documents are issued already and stay as they are.")
+        st.caption("Tick documents to issue or send them. A click on one opens it.")
     if clicked:
         total = sum((one.gross for one in waiting), Decimal(0))
         many = "1 draft" if len(waiting) == 1 else f"{len(waiting)} drafts"

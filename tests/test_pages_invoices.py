@@ -190,7 +190,7 @@ def test_an_issued_document_offers_its_pdf_and_a_cancellation_and_no_edit(compan
     page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
     assert not page.exception
     assert page.title[0].value == "RE-2026-00001"
-    assert buttons(page) == {"Cancel"}
+    assert buttons(page) == {"Send by mail", "Cancel"}
     links = {one.proto.url for one in page.get("link_button")}
     assert links == {f"/documents/{draft_of(company)}.pdf", f"/documents/{draft_of(company)}.pdf?download=1"}
 
@@ -204,7 +204,7 @@ def test_a_cancelled_document_and_its_cancellation_name_each_other(company: Comp
     assert "Cancelled by ST-2026-00001" in links
     page = open_page("invoice.py", Role.FINANCE, id=str(other))
     assert "Cancels RE-2026-00001" in [one.proto.label for one in page.get("page_link")]
-    assert buttons(page) == set()
+    assert buttons(page) == {"Send by mail"}
 
 
 @pytest.mark.parametrize("invoice_id", ["", "999999", "abc", "-1", "9" * 40, "²"])

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import streamlit as st
 
-from lib import adjustments, audit, clock, invoices, money
+from lib import adjustments, audit, clock, invoice_mails, invoices, money
 from lib.adjustments import Adjustment
 from lib.auth import Permission
 from lib.db import Connection
-from pages.shared import change_words, documents, forms, session, ui
+from pages.shared import change_words, documents, forms, invoice_mail, session, ui
 from pages.shared.customer_view import View
 
 PAGE = 50
@@ -116,13 +116,17 @@ def draw_invoices(view: View) -> None:
     """The customer's documents; a click on one, or the box below, opens it."""
     with session.reading() as conn:
         found = invoices.invoices_of(conn, view.customer.id)
+        mailed = invoice_mails.sendings(conn, [one.id for one in found])
     if not found:
         ui.empty("No invoice yet. Month close drafts them.", icon=":material/receipt_long:")
         return
     columns = {name: column for name, column in documents.columns(view.currency).items() if name != "customer"}
     ids = [one.id for one in found]
     ui.table(
-        [documents.row(one, today=view.today) for one in found],
+        [
+            documents.row(one, today=view.today, mailed=invoice_mail.state(mailed.get(one.id), view.zone))
+            for one in found
+        ],
         columns,
         key="invoices_table",
         alt="Invoices, the newest first; the box below opens one without the mouse",

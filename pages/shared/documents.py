@@ -31,8 +31,8 @@ def pdf_address(invoice_id: int, *, download: bool = False) -> str:
     return f"/documents/{invoice_id}.pdf" + ("?download=1" if download else "")
 
 
-def row(document: Invoice, *, today: date) -> dict[str, Any]:
-    """A document as a row of a table with `columns`."""
+def row(document: Invoice, *, today: date, mailed: str = ui.NOTHING) -> dict[str, Any]:
+    """A document as a row of a table with `columns`; `mailed` says how far its mail is."""
     return {
         "number": document.number or "Draft",
         "state": [ui.word(state(document, today=today))],
@@ -40,6 +40,7 @@ def row(document: Invoice, *, today: date) -> dict[str, Any]:
         "kind": KINDS[document.kind].removesuffix(" invoice"),
         "month": origin(document),
         "issued": ui.day(document.issued_on),
+        "mailed": mailed,
         "due": ui.day(document.due_on),
         "net": ui.money(document.net),
         "gross": ui.money(document.gross),
@@ -57,16 +58,17 @@ def origin(document: Invoice) -> str:
 def columns(currency: str) -> dict[str, Any]:
     """The columns of a table of documents, in their order."""
     return {
-        "number": ui.text_column("Number", width=120, pinned=True),
-        "state": ui.state_column("State", STATES, width=96),
-        "customer": ui.text_column("Customer", width=180),
-        "kind": ui.text_column("Kind", width=100),
-        "month": ui.text_column("Month", width=80),
-        "issued": ui.text_column("Issued", width=92),
-        "due": ui.text_column("Due", width=92),
-        "net": ui.figure_column(f"Net ({currency})", width=90),
-        "gross": ui.figure_column(f"Gross ({currency})", width=90),
-        "pdf": st.column_config.LinkColumn("PDF", display_text="Open", width=56),
+        "number": ui.text_column("Number", width=114, pinned=True),
+        "state": ui.state_column("State", STATES, width=92),
+        "customer": ui.text_column("Customer", width=150),
+        "kind": ui.text_column("Kind", width=84),
+        "month": ui.text_column("Month", width=72),
+        "issued": ui.text_column("Issued", width=86),
+        "mailed": ui.text_column("Mailed", width=86),
+        "due": ui.text_column("Due", width=86),
+        "net": ui.figure_column(f"Net ({currency})", width=80),
+        "gross": ui.figure_column(f"Gross ({currency})", width=88),
+        "pdf": st.column_config.LinkColumn("PDF", display_text="Open", width=50),
     }
 
 

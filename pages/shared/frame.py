@@ -33,6 +33,7 @@ PAGES = (
     Entry("settings.py", "Settings", "settings", "Company", Permission.EDIT_SETTINGS),
     Entry("staff.py", "Staff", "badge", "Company", Permission.EDIT_STAFF),
     Entry("audit_log.py", "Audit log", "history", "Company", Permission.READ_AUDIT),
+    Entry("jobs.py", "Jobs", "pending_actions", "Company", Permission.EDIT_SETTINGS),
     Entry("account.py", "My account", "account_circle", "Company", Permission.READ),
     Entry("customer.py", "Customer", "person", None, Permission.READ),
     Entry("invoice.py", "Invoice", "receipt", None, Permission.READ),

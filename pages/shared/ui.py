@@ -44,6 +44,13 @@ STATES: dict[str, tuple[str, str]] = {
     "overdue": ("Overdue", "red"),
     "written_off": ("Written off", "gray"),
     "cancelled": ("Cancelled", "gray"),
+    # mails and other jobs
+    "queued": ("Waiting", "blue"),
+    "waiting": ("Waiting", "blue"),
+    "running": ("Running", "orange"),
+    "sent": ("Sent", "green"),
+    "done": ("Done", "green"),
+    "failed": ("Failed", "red"),
 }
 
 
@@ -72,6 +79,11 @@ def number(value: int | None) -> str:
 def day(value: date | None) -> str:
     """16 Jun 2026, or – where there is no day."""
     return NOTHING if value is None else f"{value.day} {value:%b %Y}"
+
+
+def day_of(value: datetime | None, zone: str) -> str:
+    """16 Jun 2026: the day of a moment in the company's time zone."""
+    return NOTHING if value is None else day(value.astimezone(ZoneInfo(zone)).date())
 
 
 def month(value: date | None) -> str:
