@@ -50,14 +50,23 @@ def figures(bench: Bench) -> list[tuple[str, float, float]]:
                 seconds = page.run(**next(steps))
                 if turn >= WARM_UP:
                     taken[index].append(seconds)
-    hello, overview, filtered, listed, small_overview, small_listed = map(median, taken)
-    names = ("hello", "overview", "filtered", "customers", f"overview of {SMALL:,}", f"customers of {SMALL:,}")
+    hello, overview, filtered, searched, listed, small_overview, small_listed = map(median, taken)
+    names = (
+        "hello",
+        "overview",
+        "filtered",
+        "search",
+        "customers",
+        f"overview of {SMALL:,}",
+        f"customers of {SMALL:,}",
+    )
     log(", ".join(f"{name} {median(each) * 1000:.1f} ms" for name, each in zip(names, taken, strict=True)))
     return [
         ("overview_rerun", overview / hello, 6.0),
         ("overview_growth", overview / small_overview, 1.5),
         ("overview_filtered", filtered / hello, 25.0),
         ("customers_rerun", listed / hello, 6.0),
+        ("search_rerun", searched / hello, 6.0),
         ("customers_growth", listed / small_listed, 1.5),
     ]
 
@@ -77,6 +86,7 @@ def _pages(customers: int) -> list[Figure]:
                 for (first, last), chosen in zip(months, products, strict=False)
             ),
         ),
+        Figure("search", "hello", ({"search": words} for words in cycle([*_searches(), "RE-2026-00017"]))),
         Figure("customers", "", ({"customer_search": words} for words in cycle(_searches()))),
     ]
 
