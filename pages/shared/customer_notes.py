@@ -1,0 +1,40 @@
+"""The Notes tab of a customer: what staff should know, the newest first."""
+
+import streamlit as st
+
+from lib import notes
+from pages.shared import forms, session, ui
+from pages.shared.customer_view import View
+
+FORM = "note"
+
+
+def draw(view: View) -> None:
+    """A field for a new note, and those that are there."""
+    if view.may_edit:
+        with st.form(FORM, border=False):
+            forms.block(FORM, "text", "New note", height=100, max_chars=notes.LONGEST)
+            st.form_submit_button("Add note", key="note_add", type="primary", on_click=_add, args=(view.customer.id,))
+    with session.reading() as conn:
+        found = notes.notes_of(conn, view.customer.id)
+    if not found:
+        ui.empty("No notes yet.", icon=":material/sticky_note_2:")
+    for note in found:
+        with st.container(border=True, horizontal=True, vertical_alignment="top"):
+            with st.container(gap="xxsmall"):
+                st.text(note.text)
+                st.caption(f"{ui.escaped(note.person)}, {ui.moment(note.created_at, view.zone)}")
+            if view.may_edit and st.button(
+                "Remove", key=f"note_remove_{note.id}", icon=":material/delete:", type="tertiary"
+            ):
+                ui.confirm(
+                    "Remove this note?", "It is deleted for good.", "Remove note", notes.remove, note.id,
+                    success="The note is removed.",
+                )  # fmt: skip
+
+
+def _add(customer_id: int) -> None:
+    typed = forms.typed(FORM, ("text",))
+    key = forms.request_key(FORM)
+    if forms.save(FORM, notes.add, customer_id, **typed, request_key=key, success="The note is added."):
+        forms.fill(FORM, {"text": ""})
