@@ -1,5 +1,6 @@
 """A customer's users: invited by mail, edited within limits, shut out, and one of them the main user."""
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,23 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text, update
 
-from lib import audit, customer_lists, customer_user_fields, customer_users, customers, db, links, passwords, sessions
+from lib import (
+    audit,
+    customer_lists,
+    customer_user_fields,
+    customer_users,
+    customers,
+    db,
+    links,
+    mail_sending,
+    mail_server,
+    passwords,
+    sessions,
+)
 from lib.auth import Role
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from lib.tables import customers as customers_table
-from tests import ledgers, people
+from tests import ledgers, mailboxes, people
 from tests.ledgers import JUNE, People
 
 MISSING = 4_000_000
@@ -293,6 +306,33 @@ def test_who_is_added_without_an_invite_is_invited_later(conn: Connection, staff
     assert conn.scalar(text("SELECT count(*) FROM mails")) == 0
     customer_users.resend_invite(conn, user_id, user=staff[Role.SALES])
     assert (one(conn, user_id).invite, newest(conn).action) == ("waiting", "invite")
+
+
+@pytest.mark.row("G4")
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_the_link_that_arrives_by_mail_registers_the_person(database: str) -> None:
+    with mailboxes.running() as box:
+        with db.transaction() as conn:
+            staff = people.open_company(conn)
+            server = {
+                "host": "127.0.0.1",
+                "port": str(box.port),
+                "security": "none",
+                "sender_address": "post@m.example",
+            }
+            mail_server.edit(conn, version=1, changes=server, user=staff[Role.ADMIN])
+            conn.execute(text("UPDATE company SET portal_url = 'https://portal.m.example/'"))
+            customer = ledgers.customer(conn, staff)
+            invite(conn, staff, customer, "anke@ada.example", salutation="ms", surname="Ahlbeck")
+        assert mail_sending.send_one()
+    [mail] = box.arrived
+    assert mail["To"] == "anke@ada.example" and "Guten Tag Frau Ahlbeck," in mail.get_content()
+    [address] = re.findall(r"https://portal\.m\.example/accept\?link=(\S+)", mail.get_content())
+    with db.transaction() as conn:
+        [person] = customer_users.users_of(conn, customer)
+        assert person.invite == "sent"
+        assert customer_users.accept(conn, address, PASSWORD) == person.id
+        assert customer_lists.status(conn, customer, today=TODAY) == "inactive"
 
 
 def test_an_access_that_was_closed_is_not_accepted(conn: Connection, staff: People, customer: int) -> None:

@@ -22,7 +22,7 @@ def draw(view: View) -> None:
     """Search, the people with their states, and what can be done about each."""
     number = max(1, st.session_state.get("users_page") or 1)
     heading = st.container(horizontal=True, vertical_alignment="center")
-    st.caption("Who signs in to the portal. They are no licensed users and never change a charge.")
+    st.caption("People who sign in to the portal. They are not the licensed users, and never change a charge.")
     search = st.text_input(
         "Search users", key="users_search", type="search", live="300ms", max_chars=200, width=280,
         placeholder="Name or e-mail", on_change=_first_page, label_visibility="collapsed",
@@ -59,13 +59,27 @@ def _heading(view: View, main: CustomerUser | None, *, ready: bool) -> None:
     if not view.may_edit:
         return
     if main is not None and st.button("Change main user", key="users_main", icon=":material/star:"):
-        st.session_state.pop(MAIN, None)
-        with session.reading() as conn:
-            people = customer_users.users_of(conn, view.customer.id)
-        _main(main, [person for person in people if person.state == "active" and not person.is_main])
+        open_main(view)
     if st.button("Invite user", key="users_invite", icon=":material/person_add:"):
         forms.fill(INVITE, dict.fromkeys(EDITABLE, ""))
         _invite(view, first=main is None, ready=ready)
+
+
+def open_main(view: View) -> None:
+    """Open the dialog that makes somebody else the main user, for a customer that has one (rows G3, G11)."""
+    st.session_state.pop(MAIN, None)
+    with session.reading() as conn:
+        main, people = customer_users.main_user(conn, view.customer.id), customer_users.users_of(conn, view.customer.id)
+    if main is not None:
+        _main(main, [person for person in people if person.state == "active" and not person.is_main])
+
+
+def open_resend(view: View) -> None:
+    """Open the dialog that invites the main user once more, for a customer that is invited (row G3)."""
+    with session.reading() as conn:
+        main, ready = customer_users.main_user(conn, view.customer.id), mail_server.ready(conn)
+    if main is not None and main.state == "invited":
+        _confirm_invite(main, ready=ready)
 
 
 # ---------------------------------------------------------------------------------- one person
