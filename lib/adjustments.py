@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, text, update
 from lib import audit, billing, customers, fields, periods
 from lib.auth import Permission, User, require
 from lib.clock import month_of
+from lib.customer_states import Action
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
 from lib.money import CENT, LARGEST
@@ -66,7 +67,7 @@ def add(
     first_open = periods.hold_open_month(conn)
     month = month_of(month or first_open)
     periods.require_open(first_open, month, field="month")
-    customer = customers.held(conn, customer_id)
+    customer = customers.held_for_change(conn, customer_id, Action.CHARGE)
     if not customer.billed:
         raise Conflict(f"{customer.name} is a test customer and has no charges.")
     if month_of(month_meant) > month:

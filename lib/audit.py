@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, delete, insert, text
 
 from lib.tables import audit_log, audit_personal
 
@@ -31,6 +31,16 @@ PERSONAL: dict[str, frozenset[str]] = {
             "billing_postcode",
             "billing_city",
             "billing_email",
+            # A company's name and numbers are its owner's, where it is one person.
+            "name",
+            "vat_id",
+            "tax_number",
+            "no_tax_id_reason",
+            "purchase_order",
+            "account_name",
+            "console_url",
+            "tags",
+            "deactivation_reason",
         }
     ),
     "customer user": frozenset({"user", "salutation", "first_name", "surname", "email", "main_user"}),
@@ -74,8 +84,7 @@ def record(
 
     `user_id` is who of the staff did it; `customer_user_id` instead, which of a customer's users, in the portal.
     """
-    values = {name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()}
-    personal = {k: v for k, v in values.items() if k in PERSONAL.get(object_type, ())}
+    values, personal = divided(object_type, changes or {})
     audit_id = conn.scalar(
         insert(audit_log)
         .values(
@@ -85,7 +94,7 @@ def record(
             object_type=object_type,
             object_id=str(object_id),
             customer_id=customer_id,
-            changes={k: v for k, v in values.items() if k not in personal},
+            changes=values,
         )
         .returning(audit_log.c.id)
     )
@@ -93,20 +102,48 @@ def record(
         conn.execute(insert(audit_personal).values(audit_id=audit_id, customer_id=customer_id, changes=personal))
 
 
+def divided(object_type: str, changes: Mapping[str, Change]) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Changes as they are stored: those of the log, and those that are personal and stand beside it."""
+    values = {name: [_plain(before), _plain(after)] for name, (before, after) in changes.items()}
+    personal = PERSONAL.get(object_type, frozenset())
+    return (
+        {name: value for name, value in values.items() if name not in personal},
+        {name: value for name, value in values.items() if name in personal},
+    )
+
+
 def record_all(
-    conn: Connection, action: str, object_type: str, *, query: str, values: Mapping[str, Any], user_id: int | None
+    conn: Connection,
+    action: str,
+    object_type: str,
+    *,
+    query: str,
+    values: Mapping[str, Any],
+    user_id: int | None,
+    personal: bool = False,
 ) -> None:
     """Write one entry per row of `query` (object_id, customer_id, changes jsonb), set-based.
 
-    For changes of many rows at once, whose values are not personal.
+    With `personal` the query also gives the personal changes by that name, as `divided` tells them apart.
     """
-    conn.execute(
-        text(f"""
-            INSERT INTO audit_log (staff_id, action, object_type, object_id, customer_id, changes)
-            SELECT :audit_staff, :audit_action, :audit_type, q.object_id::text, q.customer_id, q.changes
-              FROM ({query}) AS q"""),
-        {"audit_staff": user_id, "audit_action": action, "audit_type": object_type, **values},
-    )
+    entry = ":audit_staff, :audit_action, :audit_type, q.object_id::text, q.customer_id, q.changes"
+    columns = "staff_id, action, object_type, object_id, customer_id, changes"
+    statement = f"INSERT INTO audit_log ({columns}) SELECT {entry} FROM ({query}) AS q"
+    if personal:
+        statement = f"""
+            WITH q AS MATERIALIZED (
+                SELECT nextval(pg_get_serial_sequence('audit_log', 'id')) AS audit_id, asked.* FROM ({query}) AS asked
+            ), logged AS (
+                INSERT INTO audit_log (id, {columns}) OVERRIDING SYSTEM VALUE SELECT q.audit_id, {entry} FROM q
+            )
+            INSERT INTO audit_personal (audit_id, customer_id, changes)
+            SELECT q.audit_id, q.customer_id, q.personal FROM q WHERE q.personal <> '{{}}'"""
+    conn.execute(text(statement), {"audit_staff": user_id, "audit_action": action, "audit_type": object_type, **values})
+
+
+def forget(conn: Connection, customer_id: int) -> int:
+    """Delete what the log knows of a customer's people and addresses; returns of how many entries. For the erasure."""
+    return conn.execute(delete(audit_personal).where(audit_personal.c.customer_id == customer_id)).rowcount
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:

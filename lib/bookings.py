@@ -4,9 +4,10 @@ Rows are only added. The quantity on a day is the booking with the latest effect
 two on one day the later recorded. Taking one back adds a voiding row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
@@ -39,6 +40,8 @@ class Booking:
     external: int | None
     recorded_at: datetime
     recorded_by: str
+    # Set where it was booked by cancelling the whole subscription (`lib/subscriptions.py`).
+    cancellation: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def standing(conn: Connection, customer_id: int, *, product_id: int | None = Non
     found = conn.execute(
         text("""
             SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
-                   b.recorded_at, coalesce(s.name, 'System') AS recorded_by
-              FROM standing_bookings b LEFT JOIN staff s ON s.id = b.recorded_by
+                   b.recorded_at, coalesce(s.name, 'System') AS recorded_by, r.cancellation
+              FROM standing_bookings b JOIN bookings r ON r.id = b.id LEFT JOIN staff s ON s.id = b.recorded_by
              WHERE b.customer_id = :customer AND (CAST(:product AS bigint) IS NULL OR b.product_id = :product)
              ORDER BY b.effective_on DESC, b.product_id"""),
         {"customer": customer_id, "product": product_id},
@@ -107,28 +110,28 @@ def book(
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
     first_open = periods.hold_open_month(conn)
-    customer = customers.held(conn, customer_id)
+    customer = customers.held_for_change(conn, customer_id)
     product = products.product(conn, product_id)
     quantity = fields.whole(quantity, field="quantity", label="The quantity")
     periods.require_open(first_open, effective_on, field="effective_on")
-    split = _split(product, quantity, internal, external)
+    shares = split(product, quantity, internal, external)
     before = standing(conn, customer_id, product_id=product_id)
-    _require_sensible(customer, product, quantity, effective_on, today=today)
-    held = _on(before, effective_on)
-    _require_change(product, held, Holding(quantity, *split), effective_on, ends_on)
+    require_sensible(product, quantity, effective_on, ends_on, today=today)
+    held = held_on(before, effective_on)
+    _require_change(product, held, Holding(quantity, *shares), ends_on)
     if product.kind == "ips":
-        _require_ip_day(held.quantity, quantity, effective_on, today=today)
+        require_ip_day(held.quantity, quantity, effective_on, today=today)
     later = [b for b in before if b.effective_on > effective_on]
     if later and keep_pending is None:
         raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
     if product.kind == "users" and quantity > min([held.quantity, *(b.quantity for b in later if not keep_pending)]):
-        _require_licence(customer, quantity)
+        require_licence(customer, quantity)
     if later and not keep_pending:
-        _void(conn, later, user)
-    rows = [(effective_on, quantity, *split)]
+        void(conn, all_after(conn, customer_id, product_id, effective_on), user)
+    rows: list[Row] = [(effective_on, quantity, *shares)]
     if ends_on is not None:
-        rows.append((next_day(ends_on), 0, *(_split(product, 0, 0, 0))))
-    _insert(conn, customer_id, product, rows, user)
+        rows.append((next_day(ends_on), 0, *split_of_none(product)))
+    append(conn, customer_id, product, rows, user)
     billing.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {
         product.name_en: (held.quantity, quantity),
@@ -152,13 +155,13 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User) -> 
     ).one_or_none()
     if row is None:
         raise NotFound("This change does not exist.")
-    customers.held(conn, row.customer_id)
+    customers.held_for_change(conn, row.customer_id)
     if row.voided is not None:
         raise Conflict("This change was already taken back.")
     if row.effective_on <= today:
         raise Conflict("This change is already in effect. Book the quantity that is right instead.")
     booking = Booking(**{k: v for k, v in row._mapping.items() if k != "voided"})
-    _void(conn, [booking], user)
+    void(conn, [booking], user)
     billing.keep(conn, customers=[booking.customer_id])
     product = products.product(conn, booking.product_id)
     changes: dict[str, audit.Change] = {product.name_en: (booking.quantity, None), "from": (booking.effective_on, None)}
@@ -172,16 +175,22 @@ def next_day(day: date) -> date:
     return date.fromordinal(day.toordinal() + 1)
 
 
-def _on(standing_bookings: list[Booking], day: date) -> Holding:
-    for booking in standing_bookings:
-        if booking.effective_on <= day:
-            return Holding(booking.quantity, booking.internal, booking.external)
-    return NOTHING
+# ---------------------------------------------------------------------------------- rules, for this and imports
 
 
-def _split(
+class Licence(Protocol):
+    """How many users a customer may have; `lib.customers.Customer` says it."""
+
+    @property
+    def max_users(self) -> int | None: ...
+    @property
+    def users_beyond_max(self) -> bool: ...
+
+
+def split(
     product: products.Product, quantity: int, internal: int | None, external: int | None
 ) -> tuple[int | None, int | None]:
+    """Internal and external IPs, which add up to the quantity; None for anything else. Raises Invalid."""
     if product.kind != "ips":
         return None, None
     inside = fields.whole(internal or 0, field="internal", label="Internal IPs")
@@ -193,9 +202,10 @@ def _split(
     return inside, outside
 
 
-def _require_sensible(
-    customer: customers.Customer, product: products.Product, quantity: int, effective_on: date, *, today: date
+def require_sensible(
+    product: products.Product, quantity: int, effective_on: date, ends_on: date | None, *, today: date
 ) -> None:
+    """Refuse with Invalid what can't be booked of a product, and days that make no sense."""
     if product.kind == "adjustment":
         raise Invalid("Adjustments are not booked; add one on the customer's page.", field="product")
     if not product.counted and quantity not in (0, 1):
@@ -204,9 +214,15 @@ def _require_sensible(
         raise Invalid(f"{product.name_en} is withdrawn from sale.", field="product")
     if effective_on > next_month(month_of(today), by=24):
         raise Invalid("The day is more than two years ahead.", field="effective_on")
+    if ends_on is not None and ends_on < effective_on:
+        raise Invalid("The last day is before the first one.", field="ends_on")
+    if ends_on is not None and ends_on.year > 2199:
+        raise Invalid("The last day is too far in the future.", field="ends_on")
+    if ends_on is not None and quantity == 0:
+        raise Invalid("An end needs a quantity that ends.", field="ends_on")
 
 
-def _require_licence(customer: customers.Customer, quantity: int) -> None:
+def require_licence(customer: Licence, quantity: int) -> None:
     """More users than the licence's maximum only where it lets them in; fewer may always be booked (row N4)."""
     if customer.max_users is not None and not customer.users_beyond_max and quantity > customer.max_users:
         raise Invalid(
@@ -216,21 +232,8 @@ def _require_licence(customer: customers.Customer, quantity: int) -> None:
         )
 
 
-def _require_change(
-    product: products.Product, held: Holding, wanted: Holding, effective_on: date, ends_on: date | None
-) -> None:
-    if ends_on is not None and ends_on < effective_on:
-        raise Invalid("The last day is before the first one.", field="ends_on")
-    if ends_on is not None and ends_on.year > 2199:
-        raise Invalid("The last day is too far in the future.", field="ends_on")
-    if ends_on is not None and wanted.quantity == 0:
-        raise Invalid("An end needs a quantity that ends.", field="ends_on")
-    same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)
-    if held.quantity == wanted.quantity and same_split and ends_on is None:
-        raise Invalid(f"{product.name_en} is already at {held.quantity} on that day.", field="quantity")
-
-
-def _require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) -> None:
+def require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) -> None:
+    """IPs change today or with the next month, a decrease only with the next month (row G6). Raises Invalid."""
     following = next_month(month_of(today))
     if wanted < held and effective_on != following:
         raise Invalid(f"A decrease takes effect with the next month, on {following:%d %b %Y}.", field="effective_on")
@@ -238,7 +241,55 @@ def _require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) 
         raise Invalid(f"IPs change today or on {following:%d %b %Y}.", field="effective_on")
 
 
-def _insert(conn: Connection, customer_id: int, product: products.Product, rows: list[Any], user: User) -> None:
+def _require_change(product: products.Product, held: Holding, wanted: Holding, ends_on: date | None) -> None:
+    same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)
+    if held.quantity == wanted.quantity and same_split and ends_on is None:
+        raise Invalid(f"{product.name_en} is already at {held.quantity} on that day.", field="quantity")
+
+
+# ---------------------------------------------------------------------------------- rows, for this and subscriptions
+
+Row = tuple[date, int, int | None, int | None]
+
+
+def held_on(standing_bookings: Sequence[Booking], day: date) -> Holding:
+    """What these bookings of one product, the latest first, say for a day."""
+    for booking in standing_bookings:
+        if booking.effective_on <= day:
+            return Holding(booking.quantity, booking.internal, booking.external)
+    return NOTHING
+
+
+def split_of_none(product: products.Product) -> tuple[int | None, int | None]:
+    """How a quantity of 0 is split."""
+    return (0, 0) if product.kind == "ips" else (None, None)
+
+
+def all_after(conn: Connection, customer_id: int, product_id: int, day: date) -> list[Booking]:
+    """All bookings after a day that were not taken back: of two on one day also the one that doesn't rule."""
+    found = conn.execute(
+        text("""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
+                       b.recorded_at, '' AS recorded_by, b.cancellation
+                  FROM bookings b
+                 WHERE b.customer_id = :customer AND b.product_id = :product AND b.effective_on > :day
+                   AND b.voids IS NULL
+                   AND NOT EXISTS (SELECT FROM bookings v WHERE v.voids = b.id AND v.voids IS NOT NULL)
+                 ORDER BY b.id"""),
+        {"customer": customer_id, "product": product_id, "day": day},
+    )
+    return [Booking(**row._mapping) for row in found]
+
+
+def append(
+    conn: Connection,
+    customer_id: int,
+    product: products.Product,
+    rows: Sequence[Row],
+    user: User,
+    *,
+    cancellation: UUID | None = None,
+) -> None:
+    """Add rows (day, quantity, internal, external) to the ledger as they are. Raises Conflict where a rule forbids."""
     with conflicts(_REFUSALS):
         conn.execute(
             insert(bookings),
@@ -252,6 +303,7 @@ def _insert(conn: Connection, customer_id: int, product: products.Product, rows:
                     "internal": internal,
                     "external": external,
                     "recorded_by": user.id,
+                    "cancellation": cancellation,
                 }
                 for day, quantity, internal, external in rows
             ],
@@ -261,7 +313,10 @@ def _insert(conn: Connection, customer_id: int, product: products.Product, rows:
             conn.execute(text("SET CONSTRAINTS bookings_one_plan DEFERRED"))
 
 
-def _void(conn: Connection, booked: list[Booking], user: User) -> None:
+def void(conn: Connection, booked: Sequence[Booking], user: User, *, cancellation: UUID | None = None) -> None:
+    """Take these bookings back, each by a voiding row."""
+    if not booked:
+        return
     with conflicts(_REFUSALS):
         conn.execute(
             insert(bookings),
@@ -273,6 +328,7 @@ def _void(conn: Connection, booked: list[Booking], user: User) -> None:
                     "effective_on": b.effective_on,
                     "voids": b.id,
                     "recorded_by": user.id,
+                    "cancellation": cancellation,
                 }
                 for b in booked
             ],

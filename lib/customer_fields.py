@@ -1,4 +1,4 @@
-"""What a customer's fields may hold: choices, and checks of what was typed (rows N4, N5, S1)."""
+"""What a customer's fields may hold: choices, and checks of what was typed (rows N4, N5, S1, D1, D2)."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,6 +17,31 @@ PAYMENT_METHODS = {
 }
 LANGUAGES = {"de": "German", "en": "English"}
 PHASES = {"test": "Test", "billed": "Billed"}
+TENANT_TYPES = {"evaluation": "Evaluation", "sandbox": "Sandbox", "commercial": "Commercial"}
+STORAGE_REGIONS = {
+    "eu-central": "Germany (Frankfurt)",
+    "eu-west": "Ireland (Dublin)",
+    "eu-north": "Sweden (Stockholm)",
+    "eu-south": "Italy (Milan)",
+    "ch": "Switzerland (Zurich)",
+    "uk": "United Kingdom (London)",
+    "us-east": "United States (Virginia)",
+    "us-west": "United States (Oregon)",
+    "ca": "Canada (Montreal)",
+    "ap-south": "India (Mumbai)",
+    "ap-east": "Japan (Tokyo)",
+    "au": "Australia (Sydney)",
+}
+
+# What the last invoice of a deleted customer needs: kept, and editable, until that is issued and settled (row G12).
+OF_LAST_INVOICE = (
+    *("street", "postcode", "city", "country", "separate_billing", "billing_name", "billing_street"),
+    *("billing_postcode", "billing_city", "billing_country", "billing_email"),
+    *("vat_id", "tax_number", "no_tax_id_reason", "purchase_order"),
+)
+
+# What decides about VAT, and what a country demands (row G10).
+TAX = frozenset({"country", "vat_id", "tax_number", "no_tax_id_reason"})
 
 _LINES = {
     "contact_name": "The contact's name",
@@ -32,6 +57,23 @@ _LINES = {
     "no_tax_id_reason": "The reason",
     "purchase_order": "The purchase-order reference",
 }
+_SERVICE = ("account_name", "tenant_type", "storage_region", "console_url", "licence_expires_on")
+# Fields whose rules look at one another; `together` reads these and no others.
+LINKED = (
+    *("country", "vat_id", "tenant_type", "separate_billing"),
+    *("billing_name", "billing_street", "billing_postcode", "billing_city"),
+)
+
+
+def require_tax_id(customer: Mapping[str, Any]) -> None:
+    """Outside Germany: in the EU a VAT ID, elsewhere one, a tax number, or the reason why there is none (row G10)."""
+    country, given = customer["country"], [customer[name] for name in ("vat_id", "tax_number", "no_tax_id_reason")]
+    if country == "DE" or given[0]:
+        return
+    if country in vat.EU:
+        raise Invalid("A business in the EU outside Germany needs its VAT ID.", field="vat_id")
+    if not any(given):
+        raise Invalid("Enter a VAT ID, a tax number, or why there is neither.", field="tax_number")
 
 
 def checked(changes: Mapping[str, Any], *, before: Mapping[str, Any], today: date) -> dict[str, Any]:
@@ -39,22 +81,43 @@ def checked(changes: Mapping[str, Any], *, before: Mapping[str, Any], today: dat
 
     `before` holds the row's present values, by column; it is empty for a new customer.
     """
-    values: dict[str, Any] = {}
-    for name, value in changes.items():
-        values[name] = _checked_field(name, value)
+    values = {name: checked_field(name, value) for name, value in changes.items()}
+    return values | together(values, before=before, today=today)
+
+
+def together(values: Mapping[str, Any], *, before: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """What follows from checked values with those beside them (LINKED). Raises Invalid at the field."""
+    derived: dict[str, Any] = {}
     country = values.get("country", before.get("country", "DE"))
     if "vat_id" in values or "country" in values:
         typed = values.get("vat_id", before.get("vat_id", ""))
-        values["vat_id"], values["vat_id_valid"] = vat.checked(typed, country=country)
-        values["vat_id_checked_on"] = today if values["vat_id"] else None
-    after = dict(before) | values
+        derived["vat_id"], derived["vat_id_valid"] = vat.checked(typed, country=country)
+        derived["vat_id_checked_on"] = today if derived["vat_id"] else None
+    if before.get("tenant_type") == "commercial" and values.get("tenant_type", "commercial") != "commercial":
+        raise Invalid("A commercial tenant never becomes another type again.", field="tenant_type")
+    after = dict(before) | dict(values)
     if after.get("separate_billing"):
         for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
             fields.line(after.get(name), field=name, label=_LINES[name], required=True)
-    return values
+    return derived
 
 
-def _checked_field(name: str, value: Any) -> Any:
+def _checked_service(name: str, value: Any) -> Any:
+    """Fields of the account and the service: who has them given doesn't empty them again (rows D1, D2)."""
+    if name == "account_name":
+        return fields.line(value, field=name, label="The account name", required=True)
+    if name == "console_url":
+        return fields.web_address(value, field=name, label="The address of the console")
+    if name == "licence_expires_on":
+        return fields.day(value, field=name, label="The day on which the licence expires")
+    if not value:
+        raise Invalid(f"Choose a {name.replace('_', ' ')}.", field=name)
+    choices = TENANT_TYPES if name == "tenant_type" else STORAGE_REGIONS
+    return fields.one_of(value, choices, field=name, label=name.replace("_", " ").capitalize())
+
+
+def checked_field(name: str, value: Any) -> Any:
+    """One typed value in the form it is stored, checked by itself. Raises Invalid at the field."""
     if name == "name":
         return fields.line(value, field=name, label="The name", required=True)
     if name in _LINES:
@@ -71,6 +134,8 @@ def _checked_field(name: str, value: Any) -> Any:
         highest = 365 if name == "payment_days" else 10_000_000
         label = "The payment term" if name == "payment_days" else "The maximum number of users"
         return None if value in (None, "") else fields.whole(value, field=name, label=label, highest=highest)
+    if name in _SERVICE:
+        return _checked_service(name, value)
     choices = {"service_mode": SERVICE_MODES, "payment_method": PAYMENT_METHODS, "language": LANGUAGES}
     if name in choices:
         return fields.one_of(value, choices[name], field=name, label=name.replace("_", " ").capitalize())

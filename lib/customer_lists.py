@@ -26,6 +26,8 @@ LONGEST_SEARCH = 200
 
 # What a customer is called in lists: the first that holds (row G1). Alias c is customers.
 _STATUS_RULES = {
+    "erased": "c.erased_at IS NOT NULL",
+    "marked": "c.marked_for_deletion_at IS NOT NULL",
     "locked": "c.locked_at IS NOT NULL",
     "deactivated": "NOT c.active",
     "invited": """EXISTS (SELECT FROM customer_users u
@@ -53,7 +55,10 @@ ORDERS = tuple(_ORDERS)
 
 @dataclass(frozen=True)
 class Filters:
-    """What the list is narrowed to. An empty one doesn't narrow; several values of one are alternatives."""
+    """What the list is narrowed to. An empty one doesn't narrow; several values of one are alternatives.
+
+    Customers who were erased are in no list that doesn't ask for the status `erased` (row G12).
+    """
 
     phase: str | None = None
     search: str = ""

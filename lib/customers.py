@@ -1,25 +1,25 @@
-"""Customers: their data, and their way from test to billed, deactivated and ended (rows N2–N6, N9).
+"""Customers: their data, and their way from test to billed, locked, deactivated and ended (rows N2–N6, N9, G3, G7).
 
-The row in `customers` is the state now; `lifecycle` is its dated history, from which rating reads
-the days that count. A status on a day is the row with the latest effective day ≤ it; of two on
-one day the later recorded.
+The row in `customers` is the state now; `lib/lifecycles.py` keeps its dated history, from which rating
+reads the days that count. What a state allows says `lib/customer_states.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
-from lib import audit, billing, customer_fields, fields, periods
+from lib import audit, billing, customer_fields, customer_states, fields, lifecycles, periods, sessions, vat
 from lib.auth import Permission, User, require
-from lib.customer_fields import PHASES
-from lib.db import conflicts
+from lib.customer_fields import PHASES, SERVICE_MODES
+from lib.customer_states import Action
 from lib.errors import Conflict, Invalid, NotFound
+from lib.lifecycles import Status
 from lib.requests import once
-from lib.tables import customers, lifecycle
+from lib.tables import customers
 
 FOUR_WEEKS = timedelta(days=28)
 
@@ -71,6 +71,7 @@ class Customer:
     tags: list[str]
     marked_for_deletion_at: datetime | None
     erased_at: datetime | None
+    settled_at: datetime | None
     created_at: datetime
     version: int
 
@@ -105,13 +106,13 @@ def held(conn: Connection, customer_id: int) -> Customer:
     return Customer(**row._mapping)
 
 
-def held_for_change(conn: Connection, customer_id: int) -> Customer:
-    """`held`, for writes on what belongs to a customer. Raises Conflict where it is to be deleted, or was (row G12)."""
+def held_for_change(conn: Connection, customer_id: int, action: Action = Action.EDIT) -> Customer:
+    """`held`, for a write that the customer's state must allow: none once it is marked for deletion (row G12).
+
+    Raises Conflict in words where it doesn't.
+    """
     customer = held(conn, customer_id)
-    if customer.erased_at is not None:
-        raise Conflict(f"{customer.name} was deleted and its data erased. Nothing can be changed any more.")
-    if customer.marked_for_deletion_at is not None:
-        raise Conflict(f"{customer.name} is marked for deletion. Take that back before you change anything.")
+    customer_states.require(customer, action)
     return customer
 
 
@@ -133,7 +134,8 @@ def create(
     once(conn, request_key)
     start = max(today, periods.hold_open_month(conn))
     values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
-    _require_end_date(ends_on, billed=billed, earliest=start)
+    values["tenant_type"] = tenant_type_of_new(values.get("tenant_type"), billed=billed)
+    require_end_date(ends_on, billed=billed, earliest=start)
     customer_id: int = conn.execute(
         insert(customers)
         .values(
@@ -141,12 +143,11 @@ def create(
             phase="billed" if billed else "test",
             billed_from=start if billed else None,
             ends_on=ends_on,
-            tenant_type="commercial" if billed else "evaluation",
             **values,
         )
         .returning(customers.c.id)
     ).scalar_one()
-    _append(conn, [_Status(customer_id, start, billed, True, ends_on)], user)
+    lifecycles.append(conn, [Status(customer_id, start, billed, True, ends_on)], user)
     audit.record(
         conn,
         "create",
@@ -167,37 +168,57 @@ def edit(
     `changes` maps fields to what was typed. Raises Conflict where the form is older than the row.
     """
     require(user, Permission.EDIT_CUSTOMERS)
-    before = held(conn, customer_id)
+    _edit(conn, held_for_change(conn, customer_id), version=version, changes=changes, today=today, user=user)
+
+
+def edit_for_last_invoice(
+    conn: Connection, customer_id: int, *, version: int, changes: Mapping[str, Any], today: date, user: User
+) -> None:
+    """Save what the last invoice of an erased customer needs, until that is issued and settled (row G12).
+
+    `changes` maps some of `customer_fields.OF_LAST_INVOICE`. An invoice that lacks them could never be issued.
+    """
+    require(user, Permission.EDIT_INVOICES)
+    before = held_for_change(conn, customer_id, Action.EDIT_LAST_INVOICE)
+    for name in set(changes) - set(customer_fields.OF_LAST_INVOICE):
+        raise Invalid("The last invoice doesn't need this.", field=name)
+    _edit(conn, before, version=version, changes=changes, today=today, user=user)
+
+
+def _edit(
+    conn: Connection, before: Customer, *, version: int, changes: Mapping[str, Any], today: date, user: User
+) -> None:
     if before.version != version:
-        raise Conflict(_stale(conn, customer_id))
+        raise Conflict(_stale(conn, before.id))
     values = customer_fields.checked(changes, before=vars(before), today=today)
-    conn.execute(update(customers).where(customers.c.id == customer_id).values(version=version + 1, **values))
+    if customer_fields.TAX.intersection(changes):
+        customer_fields.require_tax_id(vars(before) | values)
+        values |= _as_vies_said(conn, before, values)
+    rewrite(conn, before.id, **values)
     changed = audit.difference(vars(before), values)
     if changed:
-        audit.record(conn, "edit", "customer", customer_id, user_id=user.id, customer_id=customer_id, changes=changed)
+        _record(conn, "edit", before, user, changed)
+
+
+def _as_vies_said(conn: Connection, before: Customer, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where VIES is asked, an ID that stays keeps its answer, and another one has none yet (`lib/vat_checks.py`)."""
+    if "vat_id" not in values or not vat.asks_vies(conn, country=values.get("country", before.country)):
+        return {}
+    if values["vat_id"] == before.vat_id:
+        return {"vat_id_valid": before.vat_id_valid, "vat_id_checked_on": before.vat_id_checked_on}
+    return {"vat_id_valid": False, "vat_id_checked_on": None}
 
 
 def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | None, today: date, user: User) -> None:
     """Make a test customer a billed one, charged from today; there is no way back (row N6)."""
     require(user, Permission.EDIT_CUSTOMERS)
     start = max(today, periods.hold_open_month(conn))
-    before = held(conn, customer_id)
-    if before.billed:
-        raise Conflict(f"{before.name} is already billed, since {before.billed_from:%d %b %Y}.")
-    _require_end_date(ends_on, billed=True, earliest=start)
-    conn.execute(
-        update(customers)
-        .where(customers.c.id == customer_id)
-        .values(
-            phase="billed",
-            billed_from=start,
-            ends_on=ends_on,
-            tenant_type="commercial",
-            version=before.version + 1,
-        )
-    )
-    _change_from(conn, customer_id, start, user, billed=True, ends_on=ends_on)
-    _done(conn, "convert to billed", before, user, phase=PHASES["billed"], billed_from=start, ends_on=ends_on)
+    before = held_for_change(conn, customer_id, Action.CONVERT)
+    require_end_date(ends_on, billed=True, earliest=start)
+    rewrite(conn, customer_id, phase="billed", billed_from=start, ends_on=ends_on, tenant_type="commercial")
+    lifecycles.change_from(conn, customer_id, start, user, billed=True, ends_on=ends_on)
+    after = {"phase": PHASES["billed"], "billed_from": start, "ends_on": ends_on, "tenant_type": "commercial"}
+    _done(conn, "convert to billed", before, user, **after)
 
 
 def set_end_date(conn: Connection, customer_id: int, *, ends_on: date | None, today: date, user: User) -> None:
@@ -207,97 +228,104 @@ def set_end_date(conn: Connection, customer_id: int, *, ends_on: date | None, to
     """
     require(user, Permission.EDIT_CUSTOMERS)
     first_open = periods.hold_open_month(conn)
-    before = held(conn, customer_id)
+    before = held_for_change(conn, customer_id, Action.SET_END)
     if ends_on == before.ends_on:
         return
-    _require_end_date(ends_on, billed=before.billed, earliest=max(first_open, before.billed_from or first_open))
-    resumes = before.ends_on is not None and before.ends_on < today and (ends_on is None or ends_on >= today)
-    conn.execute(
-        update(customers).where(customers.c.id == customer_id).values(ends_on=ends_on, version=before.version + 1)
-    )
-    _change_from(conn, customer_id, max(today, first_open) if resumes else first_open, user, ends_on=ends_on)
+    require_end_date(ends_on, billed=before.billed, earliest=max(first_open, before.billed_from or first_open))
+    move_end(conn, before, ends_on, first_open=first_open, today=today, user=user)
     _done(conn, "change end date", before, user, ends_on=ends_on)
+
+
+def move_end(
+    conn: Connection, before: Customer, ends_on: date | None, *, first_open: date, today: date, user: User
+) -> None:
+    """Write another last charged day; for `set_end_date`, and for a deletion and its way back.
+
+    The caller holds the open month and the customer, and records and rates what it did.
+    """
+    resumes = before.ends_on is not None and before.ends_on < today and (ends_on is None or ends_on >= today)
+    rewrite(conn, before.id, ends_on=ends_on)
+    day = max(today, first_open) if resumes else first_open
+    lifecycles.change_from(conn, before.id, day, user, ends_on=ends_on)
 
 
 def deactivate(conn: Connection, customer_id: int, *, reason: str = "", today: date, user: User) -> None:
     """Stop a customer from today on, keeping all its data (row N9). Days that follow are not charged."""
-    require(user, Permission.EDIT_CUSTOMERS)
+    require(user, Permission.DEACTIVATE_CUSTOMERS)
     reason = fields.block(reason, field="reason", label="The reason", longest=500)
-    _switch(conn, customer_id, active=False, reason=reason, today=today, user=user)
+    _switch(conn, customer_id, Action.DEACTIVATE, reason=reason, today=today, user=user)
 
 
 def activate(conn: Connection, customer_id: int, *, today: date, user: User) -> None:
     """Restore a deactivated customer completely, charged from today on (row N9)."""
-    require(user, Permission.EDIT_CUSTOMERS)
-    _switch(conn, customer_id, active=True, reason="", today=today, user=user)
+    require(user, Permission.DEACTIVATE_CUSTOMERS)
+    _switch(conn, customer_id, Action.ACTIVATE, reason="", today=today, user=user)
 
 
-@dataclass(frozen=True)
-class _Status:
-    customer_id: int
-    effective_on: date
-    billed: bool
-    active: bool
-    ends_on: date | None
-    id: int = field(default=0, compare=False)
-
-
-def _switch(conn: Connection, customer_id: int, *, active: bool, reason: str, today: date, user: User) -> None:
+def _switch(conn: Connection, customer_id: int, action: Action, *, reason: str, today: date, user: User) -> None:
     start = max(today, periods.hold_open_month(conn))
-    before = held(conn, customer_id)
-    if before.active == active:
-        raise Conflict(f"{before.name} is already {'active' if active else 'deactivated'}.")
+    before = held_for_change(conn, customer_id, action)
+    active = action is Action.ACTIVATE
+    rewrite(conn, customer_id, active=active, deactivation_reason=reason)
+    lifecycles.change_from(conn, customer_id, start, user, active=active)
+    _done(conn, str(action), before, user, active=active, deactivation_reason=reason)
+
+
+def lock(conn: Connection, customer_id: int, *, user: User) -> None:
+    """Keep a customer's users out: whoever is signed in is signed out, what is booked runs on (row G7)."""
+    require(user, Permission.LOCK_CUSTOMERS)
+    before = held_for_change(conn, customer_id, Action.LOCK)
+    rewrite(conn, customer_id, locked_at=func.now())
+    ended = sessions.end_portal(conn, customer_id)
+    _record(conn, "lock", before, user, {"locked": (False, True), "sessions_ended": (None, ended)})
+
+
+def unlock(conn: Connection, customer_id: int, *, user: User) -> None:
+    """Let a customer's users sign in again (row G7)."""
+    require(user, Permission.LOCK_CUSTOMERS)
+    before = held_for_change(conn, customer_id, Action.UNLOCK)
+    rewrite(conn, customer_id, locked_at=None)
+    _record(conn, "unlock", before, user, {"locked": (True, False)})
+
+
+def convert_to_managed(conn: Connection, customer_id: int, *, user: User) -> None:
+    """From now on only we change what a self-service customer has, and its address (rows G2, G3)."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    before = held_for_change(conn, customer_id, Action.MANAGE)
+    rewrite(conn, customer_id, service_mode="managed")
+    modes = (SERVICE_MODES[before.service_mode], SERVICE_MODES["managed"])
+    _record(conn, "convert to managed", before, user, {"service_mode": modes})
+
+
+def rewrite(conn: Connection, customer_id: int, **values: Any) -> None:
+    """Write columns of a customer's row as they are, so that forms opened before lose. Not for what was typed.
+
+    For verbs: the caller holds the customer, and its permission and audit entry are the caller's.
+    """
     conn.execute(
-        update(customers)
-        .where(customers.c.id == customer_id)
-        .values(active=active, deactivation_reason=reason, version=before.version + 1)
+        update(customers).where(customers.c.id == customer_id).values(version=customers.c.version + 1, **values)
     )
-    _change_from(conn, customer_id, start, user, active=active)
-    _done(conn, "activate" if active else "deactivate", before, user, active=active, deactivation_reason=reason)
-
-
-def _change_from(conn: Connection, customer_id: int, day: date, user: User, **change: Any) -> None:
-    """Append the changed status from `day` on: on that day, and on each later day the history names."""
-    history = [
-        _Status(row.customer_id, row.effective_on, row.billed, row.active, row.ends_on, row.id)
-        for row in conn.execute(
-            select(lifecycle).where(lifecycle.c.customer_id == customer_id).order_by("effective_on", "id")
-        )
-    ]
-    # Nothing is said of the days before it was a customer: they would be charged like its first one.
-    day = max(day, history[0].effective_on)
-    until = [status for status in history if status.effective_on <= day]
-    later = {status.effective_on: status for status in history if status.effective_on > day}
-    first = replace(until[-1], effective_on=day)
-    _append(conn, [replace(status, **change) for status in (first, *later.values())], user)
-
-
-def _append(conn: Connection, statuses: list[_Status], user: User) -> None:
-    with conflicts(periods.REFUSALS):
-        conn.execute(
-            insert(lifecycle),
-            [
-                {
-                    "customer_id": status.customer_id,
-                    "effective_on": status.effective_on,
-                    "billed": status.billed,
-                    "active": status.active,
-                    "ends_on": status.ends_on,
-                    "recorded_by": user.id,
-                }
-                for status in statuses
-            ],
-        )
 
 
 def _done(conn: Connection, action: str, before: Customer, user: User, **after: Any) -> None:
     billing.keep(conn, customers=[before.id])
     shown = vars(before) | {"phase": PHASES[before.phase]}
-    changes = audit.difference(shown, after)
+    _record(conn, action, before, user, audit.difference(shown, after))
+
+
+def _record(conn: Connection, action: str, before: Customer, user: User, changes: Mapping[str, audit.Change]) -> None:
     audit.record(conn, action, "customer", before.id, user_id=user.id, customer_id=before.id, changes=changes)
 
 
-def _require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> None:
+def tenant_type_of_new(given: str | None, *, billed: bool) -> str:
+    """The tenant type of a new customer; a billed one is commercial. Raises Invalid."""
+    if billed and given not in (None, "commercial"):
+        raise Invalid("A billed customer is a commercial tenant.", field="tenant_type")
+    return given or ("commercial" if billed else "evaluation")
+
+
+def require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> None:
+    """Refuse with Invalid an end date that can't be: a test needs one, and none is before `earliest` (row N3)."""
     if ends_on is None and not billed:
         raise Invalid("A test needs an end date.", field="ends_on")
     if ends_on is not None and ends_on < earliest:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, text, update
 
 from lib import audit, billing, customers, fields, vat
 from lib.auth import Permission, User, require
+from lib.customer_states import Action
 from lib.errors import Conflict, Invalid, NotFound
 from lib.money import LARGEST, rounded
 from lib.requests import once
@@ -196,7 +197,7 @@ def create(
     """Write a draft by hand for a billed customer and return its id (row S3)."""
     require(user, Permission.EDIT_INVOICES)
     once(conn, request_key)
-    customer = customers.customer(conn, customer_id)
+    customer = customers.held_for_change(conn, customer_id, Action.CHARGE)
     if not customer.billed:
         raise Conflict(f"{customer.name} is a test customer and gets no invoices. Convert it to billed first.")
     _require_period(service_from, service_until)

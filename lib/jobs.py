@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import mails
+from lib import deletions, imports, mails
 from lib.auth import Permission, User, require
 from lib.errors import Conflict
 
@@ -19,7 +19,7 @@ MOST_COUNTED = 10_000
 # A due job that waits longer than this is a sign that no worker runs: longer than any lease of a worker that died.
 LATE_MINUTES = 15
 # How a job of each kind is started again; called with the connection, the job's id and the user.
-RETRIES: dict[str, Callable[..., Any]] = {"mail": mails.resend}
+RETRIES: dict[str, Callable[..., Any]] = {"mail": mails.resend, "erasure": deletions.retry, "import": imports.retry}
 
 
 @dataclass(frozen=True)

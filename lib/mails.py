@@ -175,9 +175,16 @@ def _copy(conn: Connection, sent: Mail, user: User) -> int:
     )
 
 
-def forget(conn: Connection, customer_id: int) -> int:
-    """Delete a customer's mails, which name persons, and return how many there were. For the erasure."""
-    return conn.execute(delete(mails).where(mails.c.customer_id == customer_id)).rowcount
+def forget(conn: Connection, customer_id: int, *, unsent_invoices: bool = True) -> int:
+    """Delete a customer's mails, which name persons, and return how many there were. For the erasure.
+
+    The confirmation of the erasure stays; it loses recipient and text once it is sent. Invoices that were not
+    sent yet go, too, unless told otherwise: they are sent while what the last invoice needs is kept.
+    """
+    doomed = (mails.c.customer_id == customer_id) & (mails.c.kind != "erased")
+    if not unsent_invoices:
+        doomed &= (mails.c.kind != "invoice") | (mails.c.state == "sent")
+    return conn.execute(delete(mails).where(doomed)).rowcount
 
 
 def message_id(conn: Connection) -> str:

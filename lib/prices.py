@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, insert, text, update
 from lib import audit, billing, customers, periods, products
 from lib.auth import Permission, User, require
 from lib.billing import Tier
+from lib.customer_states import Action
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
 from lib.money import LARGEST, shown
@@ -336,7 +337,7 @@ def _hold(conn: Connection, customer_id: int | None) -> date:
     """The first open month, held against other writes on the one customer's charges, or on anybody's."""
     first_open = periods.hold_open_month(conn, alone=customer_id is None)
     if customer_id is not None:
-        customers.held(conn, customer_id)
+        customers.held_for_change(conn, customer_id, Action.CHARGE)
     return first_open
 
 

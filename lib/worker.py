@@ -15,12 +15,16 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from types import FrameType
 
-from lib import mail_sending
+from lib import deletions, import_applying, mail_sending
 
 Handler = Callable[[], bool]
 
 # What there is to do, in this order in each round. A kind is named as in the view `jobs`.
-HANDLERS: dict[str, Handler] = {"mail": mail_sending.send_one}
+HANDLERS: dict[str, Handler] = {
+    "mail": mail_sending.send_one,
+    "erasure": deletions.erase_one,
+    "import": import_applying.apply_one,
+}
 
 IDLE_SECONDS = 1.0
 # A handler that fails outside of its row (no database, say) rests that long; the others go on.

@@ -2,19 +2,24 @@
 
 import streamlit as st
 
-from lib import clock, customer_lists, customers, periods, settings
+from lib import clock, customer_lists, customers, periods, settings, subscriptions
 from lib.auth import Permission, User
 from lib.errors import NotFound
 from pages.shared import (
     customer_contacts,
     customer_costs,
     customer_data,
+    customer_deletion,
     customer_header,
     customer_history,
     customer_mails,
+    customer_notes,
     customer_overview,
     customer_records,
+    customer_service,
+    customer_usage,
     customer_users,
+    customer_warnings,
     session,
     ui,
 )
@@ -23,10 +28,13 @@ from pages.shared.customer_view import View
 user = session.require_user(Permission.READ)
 
 SECTIONS = {
+    "Deletion": customer_deletion.draw,
     "Overview": customer_overview.draw,
     "Data": customer_data.draw,
     "Users": customer_users.draw,
     "Contacts": customer_contacts.draw,
+    "Service": customer_service.draw,
+    "Usage": customer_usage.draw,
     "History": customer_history.draw,
     "Forecast": customer_costs.draw_forecast,
     "Statements": customer_costs.draw_statements,
@@ -34,8 +42,10 @@ SECTIONS = {
     "Adjustments": customer_records.draw_adjustments,
     "Invoices": customer_records.draw_invoices,
     "Mails": customer_mails.draw,
+    "Notes": customer_notes.draw,
     "Change log": customer_records.draw_changes,
 }
+LEFT_OF_THE_ERASED = ("History", "Forecast", "Statements", "Cost history", "Adjustments", "Invoices", "Change log")
 
 
 def opened(reader: User) -> View | None:
@@ -57,7 +67,17 @@ def opened(reader: User) -> View | None:
             first_open=periods.open_month(conn),
             currency=company.currency,
             zone=company.timezone,
+            booked=subscriptions.booked(conn, customer.id, today=today),
         )
+
+
+def is_shown(name: str, view: View) -> bool:
+    """Whether this person sees a section of this customer. Of the erased, charges and documents are left."""
+    if name == "Change log" and not user.may(Permission.READ_AUDIT):
+        return False
+    if name == "Deletion":
+        return view.customer.marked_for_deletion_at is not None
+    return view.customer.erased_at is None or name in LEFT_OF_THE_ERASED
 
 
 def draw() -> None:
@@ -69,9 +89,9 @@ def draw() -> None:
         st.page_link("customers.py", label="Customers", icon=":material/arrow_back:")
         return
     customer_header.draw(view)
-    shown = {
-        name: section for name, section in SECTIONS.items() if name != "Change log" or user.may(Permission.READ_AUDIT)
-    }
+    if view.customer.erased_at is None:
+        customer_warnings.draw(view)
+    shown = {name: section for name, section in SECTIONS.items() if is_shown(name, view)}
     for tab, section in zip(st.tabs(list(shown), key="tab", bind="query-params"), shown.values(), strict=True):
         if tab.open:
             with tab, st.spinner("Reading …"):

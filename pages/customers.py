@@ -12,7 +12,7 @@ from lib import clock, customer_fields, customer_lists, customer_users, customer
 from lib.auth import Permission, User
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
-from pages.shared import customer_form, forms, session, ui
+from pages.shared import customer_deletion, customer_form, forms, session, ui
 
 PAGE = 25
 NEW = "new_customer"
@@ -329,6 +329,7 @@ def draw() -> None:
     phase: str = st.session_state.customer_phase
     if adding:
         open_new(today, "test")
+    customer_deletion.draw_open_duties()
     tabs = st.container()
     filters = draw_filters()
     narrowed = Filters(phase, filters.search, filters.payment_methods, filters.service_modes, filters.statuses)

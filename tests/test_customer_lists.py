@@ -121,6 +121,8 @@ def each_status(conn: Connection, people: People) -> dict[str, int]:
     made = {status: add(conn, people, status.capitalize()) for status in STATUSES}
     for status in set(STATUSES) - {"inactive"}:
         ledgers.book(conn, people, made[status], module, 1, JUNE)
+    set_columns(conn, made["erased"], marked_for_deletion_at=text("now()"), erased_at=text("now()"))
+    set_columns(conn, made["marked"], marked_for_deletion_at=text("now()"), locked_at=text("now()"))
     set_columns(conn, made["locked"], locked_at=text("now()"), active=False)
     customers.deactivate(conn, made["deactivated"], today=JUNE, user=people[Role.SALES])
     add_main_user(conn, made["invited"], registered=False)
@@ -149,8 +151,10 @@ def test_each_status_is_shown_and_filtered(
 
 @pytest.mark.row("G13")
 def test_every_customer_has_exactly_one_status(conn: Connection, people: People, each_status: dict[str, int]) -> None:
-    shown = {row.id: row.status for row in customer_lists.page(conn, Filters(), today=TODAY)}
+    shown = {row.id: row.status for row in customer_lists.page(conn, Filters(statuses=STATUSES), today=TODAY)}
     assert shown == {customer_id: status for status, customer_id in each_status.items()}
+    # Nobody meets the erased who doesn't look for them.
+    assert customer_lists.count(conn, Filters(), today=TODAY) == len(STATUSES) - 1
     assert customer_lists.count(conn, Filters(statuses=STATUSES), today=TODAY) == len(STATUSES)
     assert customer_lists.count(conn, Filters(statuses=["gone"]), today=TODAY) == 0
 

@@ -1,4 +1,4 @@
-"""The head of a customer's page: who it is, in which state, and the buttons that change the state (rows N3, N6, N9)."""
+"""The head of a customer's page: who it is, in which state, and what changes that (rows N3, N6)."""
 
 from datetime import date
 from typing import Any
@@ -6,19 +6,21 @@ from typing import Any
 import streamlit as st
 
 from lib import clock, customers
-from pages.shared import customer_form, session, ui
+from lib.customer_states import Action
+from pages.shared import customer_deletion, customer_form, customer_verbs, session, ui
 from pages.shared.customer_view import View
 
 END = "customer_end"
 
 
 def draw(view: View) -> None:
-    """Name, states and buttons."""
+    """Name, states, buttons, and what is out of the ordinary."""
     customer = view.customer
     st.page_link("customers.py", label="Customers", icon=":material/arrow_back:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(ui.escaped(customer.name), anchor=False)
         st.space("stretch")
+        customer_deletion.take_back_button(view)
         if view.may_edit:
             _buttons(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -31,49 +33,39 @@ def draw(view: View) -> None:
             facts.append(f"{'ended' if customer.ends_on < view.today else 'ends'} {ui.day(customer.ends_on)}")
         # Not markdown: it would make a link of the address.
         st.text(" · ".join(fact for fact in facts if fact), width="content")
+    _notices(view)
+
+
+def _notices(view: View) -> None:
+    customer = view.customer
+    if customer.marked_for_deletion_at is not None:
+        customer_deletion.notice(view)
+        if customer.erased_at is not None:
+            return
+    if customer.locked_at is not None:
+        st.warning(
+            f"Locked on {ui.moment(customer.locked_at, view.zone)}: its users can't sign in. What is booked runs on.",
+            icon=":material/lock:",
+        )
     if not customer.active:
         reason = f" Reason: {ui.escaped(customer.deactivation_reason)}" if customer.deactivation_reason else ""
         st.warning(f"Deactivated: nothing is charged until it is activated.{reason}", icon=":material/pause_circle:")
+    if view.booked.cancelled_until is not None:
+        st.info(
+            f"The subscription is cancelled: it ends on {ui.day(view.booked.cancelled_until)}. Until then that can be "
+            "taken back by *Actions*.",
+            icon=":material/event_busy:",
+        )
 
 
 def _buttons(view: View) -> None:
-    customer, today = view.customer, view.today
-    if st.button("Change end date", key="change_end", icon=":material/event:"):
+    if Action.SET_END in view.offers and st.button("Change end date", key="change_end", icon=":material/event:"):
         _open_end_date(view, converting=False)
-    if customer.active:
-        if st.button("Deactivate", key="deactivate", icon=":material/pause:"):
-            ui.confirm(
-                "Deactivate this customer?", _deactivation(view), "Deactivate", customers.deactivate, customer.id,
-                success=f"{customer.name} is deactivated.", reason=True, today=today,
-            )  # fmt: skip
-    elif st.button("Activate", key="activate", icon=":material/play_arrow:"):
-        ui.confirm(
-            "Activate this customer?", _activation(view), "Activate", customers.activate, customer.id,
-            success=f"{customer.name} is active again.", today=today,
-        )  # fmt: skip
-    if not customer.billed and st.button(
+    customer_verbs.menu(view)
+    if Action.CONVERT in view.offers and st.button(
         "Convert to billed", key="convert", type="primary", icon=":material/credit_score:"
     ):
         _open_end_date(view, converting=True)
-
-
-def _deactivation(view: View) -> str:
-    kept = "All data and bookings are kept, and *Activate* restores the customer completely."
-    if not view.customer.billed:
-        return f"The test stops today. {kept}"
-    return (
-        f"From today, {ui.day(view.today)}, its days are not charged: what is measured by days costs less this month; "
-        f"what is charged for the whole month stays, if a day before today counts. {kept}"
-    )
-
-
-def _activation(view: View) -> str:
-    if not view.customer.billed:
-        return "The test goes on with everything that is booked."
-    return (
-        f"From today, {ui.day(view.today)}, it is charged again for what is booked on each day. "
-        "The days in between stay uncharged."
-    )
 
 
 # ---------------------------------------------------------------------------------- end date, conversion

@@ -10,6 +10,7 @@ import streamlit as st
 from lib import adjustments, audit, clock, invoice_mails, invoices, money
 from lib.adjustments import Adjustment
 from lib.auth import Permission
+from lib.customer_states import Action
 from lib.db import Connection
 from pages.shared import change_words, documents, forms, invoice_mail, session, ui
 from pages.shared.customer_view import View
@@ -29,7 +30,7 @@ def draw_adjustments(view: View) -> None:
         return
     with session.reading() as conn:
         found = adjustments.adjustments_of(conn, customer.id)
-    may_write = view.user.may(Permission.EDIT_ADJUSTMENTS) and view.first_open is not None
+    may_write = view.user.may(Permission.EDIT_ADJUSTMENTS) and Action.CHARGE in view.offers
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Adjustments", anchor=False)
         st.space("stretch")

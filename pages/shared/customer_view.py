@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from lib.auth import Permission, User
+from lib.customer_states import Action, Booked, offers
 from lib.customers import Customer
 from pages.shared import ui
 
@@ -19,11 +20,17 @@ class View:
     first_open: date | None
     currency: str
     zone: str
+    booked: Booked
+
+    @property
+    def offers(self) -> frozenset[Action]:
+        """What the customer's state allows now, whoever asks; nothing before the company is set up."""
+        return frozenset() if self.first_open is None else offers(self.customer, self.booked)
 
     @property
     def may_edit(self) -> bool:
-        """Whether this person writes customers and bookings, and the company is set up for it."""
-        return self.user.may(Permission.EDIT_CUSTOMERS) and self.first_open is not None
+        """Whether this person writes this customer's data and bookings, and its state allows it."""
+        return self.user.may(Permission.EDIT_CUSTOMERS) and Action.EDIT in self.offers
 
 
 def not_charged(view: View, what: str) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from lib.auth import Permission
-from pages.shared import session
+from pages.shared import search, session
 
 HERE = Path(__file__).parents[1]
 
@@ -33,6 +33,7 @@ PAGES = (
     Entry("settings.py", "Settings", "settings", "Company", Permission.EDIT_SETTINGS),
     Entry("staff.py", "Staff", "badge", "Company", Permission.EDIT_STAFF),
     Entry("audit_log.py", "Audit log", "history", "Company", Permission.READ_AUDIT),
+    Entry("deletions.py", "Deletions", "auto_delete", "Company", Permission.READ),
     Entry("jobs.py", "Jobs", "pending_actions", "Company", Permission.EDIT_SETTINGS),
     Entry("account.py", "My account", "account_circle", "Company", Permission.READ),
     Entry("customer.py", "Customer", "person", None, Permission.READ),
@@ -57,9 +58,12 @@ def draw(entries: Sequence[Entry]) -> None:
             visibility="visible" if listed else "hidden",
         )
         menu.setdefault(entry.section or "", []).append(page)
-    chosen = st.navigation(menu, position="sidebar" if user else "hidden")
+    chosen = st.navigation(menu, position="sidebar" if user else "hidden", expanded=True)
 
     if user is not None:
+        if not user.unready:
+            with st.sidebar.container(gap="xxsmall"):
+                search.draw()
         with st.sidebar.container(gap="xsmall"):
             st.text(user.name)
             st.caption(user.role.capitalize())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,12 +25,19 @@ STATES: dict[str, tuple[str, str]] = {
     "active": ("Active", "green"),
     "inactive": ("Inactive", "gray"),
     "invited": ("Invited", "blue"),
+    "marked": ("To be deleted", "red"),
+    "erased": ("Erased", "gray"),
+    "settled": ("Erased and settled", "gray"),
     "locked": ("Locked", "red"),
     "deactivated": ("Deactivated", "gray"),
     "ending": ("Ending", "orange"),
     "ended": ("Ended", "red"),
     "test": ("Test", "violet"),
     "billed": ("Billed", "blue"),
+    # quotas
+    "in_force": ("In force", "green"),
+    "planned": ("Planned", "blue"),
+    "over": ("Over", "gray"),
     # months and charges
     "open": ("Open", "blue"),
     "approved": ("Approved", "orange"),
@@ -71,6 +78,18 @@ def signed(change: Decimal | None) -> str:
     return f"{'+' if change > 0 else '−' if change else ''}{money(abs(change))}"
 
 
+def amount(value: Decimal | None) -> str:
+    """1,234.5 of what is measured: as many decimals as it has, at most three; – where there is none."""
+    return NOTHING if value is None else f"{round(value, 3).normalize():,f}"
+
+
+def percent(share: Decimal | None) -> str:
+    """0.856 as 85.6 %, cut off: nothing is 100 % before it is. – where there is none."""
+    if share is None:
+        return NOTHING
+    return f"{amount((share * 100).quantize(Decimal('0.1'), ROUND_DOWN))} %"
+
+
 def number(value: int | None) -> str:
     """1,234, or – where there is none."""
     return NOTHING if value is None else f"{value:,}"
@@ -97,6 +116,14 @@ def moment(value: datetime | None, zone: str) -> str:
         return NOTHING
     local = value.astimezone(ZoneInfo(zone))
     return f"{day(local)}, {local:%H:%M}"
+
+
+def duration(minutes: int) -> str:
+    """30 minutes, 2 hours, 3 days: in the largest unit that is whole."""
+    for size, unit in ((1440, "day"), (60, "hour")):
+        if minutes and minutes % size == 0:
+            return f"{minutes // size} {unit}{'s' if minutes > size else ''}"
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
 
 
 def word(state: str) -> str:

@@ -1,0 +1,50 @@
+"""What a write would change of a customer's charges: said in its dialog before anybody confirms it.
+
+The write is done, the charges are read, and it is rolled back: so the figures are those that it would leave, by the
+same code, and nothing has to know the rules of rating a second time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lib import billing, periods
+from lib.clock import month_of, next_month
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The net charges of a month without and with a write; None where something booked has no price."""
+
+    month: date
+    before: Decimal | None
+    after: Decimal | None
+
+
+def of(conn: Connection, customer_id: int, write: Callable[[Connection], Any], *, today: date) -> list[Effect]:
+    """What `write` would change of this booking month's and the next one's charges of a customer.
+
+    Writes nothing. Raises what the write raises.
+    """
+    first_open = periods.open_month(conn)
+    this = month_of(max(today, first_open or today))
+    months = [this, next_month(this)]
+    before = _stated(conn, customer_id, months)
+    with conn.begin_nested() as dry_run:
+        write(conn)
+        after = _stated(conn, customer_id, months)
+        dry_run.rollback()
+    return [Effect(month, before[month], after[month]) for month in months]
+
+
+def _stated(conn: Connection, customer_id: int, months: list[date]) -> dict[date, Decimal | None]:
+    """Rated for this customer alone: the next month of all others need not be ready."""
+    total = "CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE CAST(sum(amount) AS numeric(24, 2)) END"
+    rating = billing.statement(select=f"SELECT month, {total} AS amount FROM charge GROUP BY month", customers=True)
+    found = conn.execute(text(rating), {"months": months, "customers": [customer_id]})
+    stated: dict[date, Decimal | None] = dict.fromkeys(months, Decimal("0.00"))
+    return stated | {row.month: row.amount for row in found}
