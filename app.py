@@ -1,9 +1,11 @@
 """The server: Streamlit's pages, and beside them the routes that a page can't be."""
 
+import asyncio
 import gc
 import logging
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -19,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib import db, documents, oidc, sessions
+from lib import db, documents, local, oidc, sessions
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
@@ -56,8 +58,19 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     # Streamlit collects all garbage after each run: 100 ms with everything imported, 6 ms when that is frozen.
     gc.collect()
     gc.freeze()
+    parent = os.environ.get(local.PARENT)
+    watching = asyncio.create_task(_end_with(int(parent))) if parent else None
     yield
+    if watching:
+        watching.cancel()
     db.engine().dispose()
+
+
+async def _end_with(parent: int) -> None:
+    """End in order once the process that started us is gone: killed, it could not tell us to."""
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def healthz(_: Request) -> Response:

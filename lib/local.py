@@ -30,6 +30,8 @@ DATABASE = "mandant"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 120
 STOP_SECONDS = 15
+# In the server's environment: the process without which it ends.
+PARENT = "MANDANT_PARENT"
 # How often we look whether the worker still lives.
 WATCH_SECONDS = 5
 
@@ -105,11 +107,14 @@ def _own_keys() -> str:
 
 
 def start(address: str, port: int, *, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the app's server. It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only."""
+    """Start the app's server, which ends when we do, even where we are killed.
+
+    It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only.
+    """
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
     command += ["--server.address", address, "--server.port", str(port)]
     # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
-    environment = {"FORWARDED_ALLOW_IPS": "", **os.environ}
+    environment = {"FORWARDED_ALLOW_IPS": "", **os.environ, PARENT: str(os.getpid())}
     # In a session of its own: a Ctrl-C in the terminal reaches us alone, and we end it in order.
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True

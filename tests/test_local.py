@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 
@@ -77,6 +78,16 @@ def test_an_own_postgres_gets_the_schema_and_nothing_else(run: Run, port: int) -
     assert "password" not in printed
     with closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server still runs"
+
+
+def test_a_killed_runner_leaves_nothing_running(run: Run, port: int) -> None:
+    process = run()
+    wait_for_address(process, port)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
 
 
 def test_a_port_in_use_is_said_before_anything_starts(run: Run, port: int) -> None:
