@@ -89,6 +89,10 @@ _RULES = {
         SELECT format('document #%s: customer %s, charges of customer %s', i.id, i.customer_id, s.customer_id)
           FROM statements s JOIN invoices i ON i.id = s.invoice_id
          WHERE i.customer_id <> s.customer_id OR i.state = 'cancelled' OR s.month >= open_month() ORDER BY i.id""",
+    "What is used of a quota is what its usage says": """
+        SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
+          FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q
+         WHERE used <> said ORDER BY customer_id, kind, from_day""",
 }
 
 

@@ -21,6 +21,7 @@ from lib import (
     customer_users,
     customers,
     demo_seed,
+    demo_usage,
     drafts,
     invoices,
     issuing,
@@ -68,6 +69,7 @@ def load(conn: Connection, *, today: date) -> None:
     for happens_on, _, do in sorted(_closings(today) + _entries(), key=lambda entry: entry[:2]):
         if happens_on <= today:
             do(loading, happens_on)
+    demo_usage.enter(conn, loading.customers, people, today=today)
 
 
 Step = Callable[[_Loading, date], None]

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pycountry
@@ -13,12 +14,16 @@ LONGEST = 200
 _EMAIL = re.compile(r"[^@\s,;<>\"']{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\.[A-Za-z]{2,63}")
 # Digits, in groups of three where somebody groups them.
 _WHOLE = re.compile(r"[+-]?(\d+|\d{1,3}([., ])\d{3}(\2\d{3})*)", re.ASCII)
+# No @ before the path: an address that seems to lead to one host and leads to another.
+_HTTPS = re.compile(r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(?::\d{1,5})?(?:[/?#][!-~]*)?", re.I)
+EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
 
 
 def line(value: Any, *, field: str, label: str, required: bool = False, longest: int = LONGEST) -> str:
     """One line of text, trimmed; refuses control characters and what is too long."""
     typed = unicodedata.normalize("NFC", str(value or "")).strip()
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in typed):
+    # What is printable holds none of those, and is told in a tenth of the time.
+    if not typed.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in typed):
         raise Invalid(f"{label} contains a character that can't be printed. Type it anew.", field=field)
     return _sized(typed, field=field, label=label, required=required, longest=longest)
 
@@ -37,6 +42,32 @@ def email(value: Any, *, field: str, label: str = "The e-mail address", required
     if typed and (not _EMAIL.fullmatch(typed) or ".." in typed):
         raise Invalid(f"“{typed[:60]}” is not an e-mail address. Write it like name@company.example.", field=field)
     return typed
+
+
+def web_address(value: Any, *, field: str, label: str) -> str:
+    """An https address that a browser may be sent to as it stands; may be empty."""
+    typed = line(value, field=field, label=label, longest=500)
+    if not typed:
+        return ""
+    odd = set(typed) & set('\\"<>^`{|}')
+    if not _HTTPS.fullmatch(typed) or odd or ".." in typed.split("/")[2]:
+        raise Invalid(f"{label} must look like https://console.example/start. Copy it from your browser.", field=field)
+    return "https" + typed[5:]
+
+
+def day(value: Any, *, field: str, label: str, required: bool = False) -> date | None:
+    """A day of this age, given as a date or as YYYY-MM-DD; None where it is empty."""
+    if value in (None, ""):
+        if required:
+            raise Invalid(f"{label} is required.", field=field)
+        return None
+    try:
+        found = value if type(value) is date else date.fromisoformat(str(value).strip())
+    except ValueError as error:
+        raise Invalid(f"{label} must be a day, like 2026-12-31.", field=field) from error
+    if not EARLIEST <= found <= LATEST:
+        raise Invalid(f"{label} must be between {EARLIEST:%Y} and {LATEST:%Y}.", field=field)
+    return found
 
 
 def country(value: Any, *, field: str) -> str:

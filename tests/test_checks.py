@@ -54,6 +54,8 @@ KEPT = {"charges are", "statement is", "totals of"}
         ("UPDATE invoices SET state = 'cancelled'", {"belongs to"}),
         ("UPDATE bookings SET quantity = 11 WHERE quantity = 10", {"charges are"}),
         ("UPDATE price_tiers SET unit_price = 5 WHERE unit_price = 4.5", {"charges are"}),
+        ("INSERT INTO quotas (customer_id, kind, amount, used, from_day) "
+         "SELECT min(id), 'credits', 10, 5, '2026-06-01' FROM customers", {"used of a quota"}),
     ],
 )  # fmt: skip
 def test_each_rule_is_found_broken(billed: Connection, damage: str, rules: set[str]) -> None:

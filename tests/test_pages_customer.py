@@ -21,6 +21,8 @@ TABS = [
     "Data",
     "Users",
     "Contacts",
+    "Service",
+    "Usage",
     "History",
     "Forecast",
     "Statements",

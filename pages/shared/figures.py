@@ -1,5 +1,6 @@
 """Every figure of the app, built by go.Figure in one style. Colours and fonts come from Streamlit's theme."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -12,6 +13,9 @@ CONFIG = {"displayModeBar": False, "scrollZoom": False}
 HEIGHT = 260
 # A reader tells no more colours apart.
 MOST_COLOURS = 5
+# Colours that mean something; each can be read on a light and on a dark ground.
+GOOD, NEARLY, OVER, TRACK = "#0f9d6b", "#d97706", "#d64545", "rgba(128, 128, 128, 0.18)"
+OUTCOMES = {"Worked": GOOD, "Failed": OVER}
 
 
 def styled(
@@ -131,3 +135,74 @@ def side_by_side(names: Sequence[str], bars: Mapping[str, Sequence[Decimal]], *,
     figure.update_layout(barmode="group", hovermode="y unified", bargap=0.25)
     figure.update_xaxes(tickformat=",.0f")
     return figure.update_yaxes(autorange="reversed", tickformat=None)
+
+
+def gauge(used: Decimal, quota: Decimal) -> go.Figure:
+    """How much of a quota is used, in percent: green, orange from 80 %, red from 100 %, each beside its number."""
+    # Cut off, as its text is: nothing is 100 % before it is.
+    percent = math.floor(used / quota * 1000) / 10
+    colour = GOOD if percent < 80 else NEARLY if percent < 100 else OVER
+    figure = go.Figure(
+        go.Indicator(
+            mode="gauge+number",
+            value=percent,
+            number={"suffix": " %", "valueformat": ",.1~f", "font": {"size": 30}},
+            gauge={
+                "axis": {"range": [0, max(100, percent)], "ticksuffix": " %", "nticks": 5, "tickformat": ",.0f"},
+                "bar": {"color": colour, "thickness": 0.75},
+                "bgcolor": TRACK,
+                "borderwidth": 0,
+                "threshold": {"line": {"color": OVER, "width": 3}, "thickness": 0.9, "value": 100},
+            },
+        )
+    )
+    return figure.update_layout(height=190, margin={"l": 34, "r": 34, "t": 26, "b": 6})
+
+
+def levels(
+    days: Sequence[date], values: Sequence[Decimal], *, y_title: str, limit: Decimal | None, monthly: bool
+) -> go.Figure:
+    """A level by day (by month where `monthly`), with the quota that it is to stay below as a dashed line."""
+    figure = go.Figure(
+        go.Scatter(
+            x=_labels(days, monthly),
+            y=[float(value) for value in values],
+            mode="lines+markers" if monthly or len(days) < 3 else "lines",
+            line={"width": 2},
+            fill="tozeroy",
+            hovertemplate="%{y:,.10~g}<extra></extra>",
+        )
+    )
+    if limit is not None:
+        figure.add_hline(
+            y=float(limit), line={"dash": "dash", "width": 1.5, "color": NEARLY},
+            annotation={"text": "Quota", "font": {"color": NEARLY}}, annotation_position="top left",
+        )  # fmt: skip
+    styled(figure, y_title=y_title)
+    return figure if monthly else figure.update_xaxes(hoverformat="%d %b %Y")
+
+
+def stacked_days(
+    days: Sequence[date], bars: Mapping[str, Sequence[float]], *, y_title: str, monthly: bool
+) -> go.Figure:
+    """Counts or sums by day (by month where `monthly`), a colour per name; those in OUTCOMES have their own."""
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=_labels(days, monthly),
+                y=list(values),
+                name=name,
+                marker={"color": OUTCOMES.get(name)},
+                hovertemplate="%{y:,.10~g}",
+            )
+            for name, values in bars.items()
+        ]
+    )
+    styled(figure, y_title=y_title)
+    if not monthly:
+        figure.update_xaxes(hoverformat="%d %b %Y")
+    return figure.update_layout(barmode="stack", bargap=0.2, legend={"traceorder": "normal"})
+
+
+def _labels(days: Sequence[date], monthly: bool) -> list[str] | list[date]:
+    return [f"{day:%b %Y}" for day in days] if monthly else list(days)
