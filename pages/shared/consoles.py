@@ -25,7 +25,7 @@ def console(request: Request) -> Response:
         return PlainTextResponse("Open the console from the customer's page.", 403)
     with db.transaction() as conn:
         user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
-        if user is None or user.must_change_password:
+        if user is None or user.unready:
             return PlainTextResponse("You are signed out. Sign in, then open the console again.", 401)
         try:
             target = consoles.opened(conn, min(request.path_params["customer_id"], LARGEST_ID), user=user)
