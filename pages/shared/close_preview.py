@@ -13,7 +13,13 @@ PAGE = 25
 # Where the id of a customer is kept that a click asked for; the page goes there.
 CUSTOMER = "close_customer"
 BLOCKS = ": blocks the close until it has a price"
-_COLOURS = {"no_price": "red", "no_address": "orange", "no_vat_decision": "orange", "change": "blue"}
+_COLOURS = {
+    "no_price": "red",
+    "no_address": "orange",
+    "no_vat_decision": "orange",
+    "change": "blue",
+    "over_licence": "violet",
+}
 
 
 def draw_deadline(month: date, waiting: int, today: date) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lib import customers
+from lib import contacts, customers
 from lib.customers import Customer
 from pages.shared import customer_form, customer_vat, forms, session, ui
 from pages.shared.customer_form import CONTRACT, COUNTRIES, DATA, LICENCE
@@ -35,7 +35,10 @@ def draw(view: View) -> None:
             st.toggle("A different name and address", key=f"{form}_separate_billing")
             forms.text(form, "billing_name", "Billing name")
             customer_form.address(form, "billing_")
-            forms.text(form, "billing_email", "E-mail for invoices", placeholder="The contact's")
+            forms.text(
+                form, "billing_email", "E-mail for invoices", placeholder="The contact's",
+                help="A billing contact goes first: see the tab Contacts.",
+            )  # fmt: skip
         st.markdown("**Tax**")
         customer_form.tax(form)
         st.markdown("**Contract and documents**")
@@ -75,6 +78,8 @@ def _save(view: View, form: str, names: tuple[str, ...]) -> None:
 
 
 def _facts(customer: Customer) -> None:
+    with session.reading() as conn:
+        documents_to = contacts.document_email(conn, customer.id)
     left, right = st.columns(2, gap="large")
     with left:
         ui.facts(
@@ -94,7 +99,7 @@ def _facts(customer: Customer) -> None:
         ui.facts(
             {
                 "Invoices go to": f"{customer.billing_name}, {billing}" if customer.separate_billing else "The company",
-                "E-mail for invoices": customer.billing_email or "The contact's",
+                "E-mail for invoices": documents_to,
                 "VAT ID": customer.vat_id
                 and f"{customer.vat_id} ({'checked' if customer.vat_id_valid else 'unchecked'})",
                 "Tax number": customer.tax_number,
