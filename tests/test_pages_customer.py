@@ -29,6 +29,8 @@ TABS = [
     "Cost history",
     "Adjustments",
     "Invoices",
+    "Mails",
+    "Notes",
     "Change log",
 ]
 
