@@ -3,7 +3,7 @@
 What was issued never changes, so neither does the PDF that goes out: it is the stored one, byte for byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,7 +20,15 @@ from lib.mail_texts import PAYMENT
 # Where a customer's documents go: its billing contact, else the billing address, else the contact. Alias c.
 RECIPIENT = """coalesce((SELECT b.email FROM contacts b WHERE b.customer_id = c.id AND b.is_billing),
                         nullif(c.billing_email, ''), c.contact_email)"""
+# How many mails are written in one statement.
+CHUNK = 5_000
 _NAME = "coalesce((SELECT b.name FROM contacts b WHERE b.customer_id = c.id AND b.is_billing), c.contact_name)"
+
+# Issued documents of a month that no mail carries or carried, unless it failed.
+_LEFT = """
+  FROM invoices i JOIN customers c ON c.id = i.customer_id
+ WHERE i.month = :month AND i.number IS NOT NULL AND i.state <> 'cancelled'
+   AND NOT EXISTS (SELECT FROM mails m WHERE m.invoice_id = i.id AND m.state <> 'failed')"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,17 @@ class Survey:
     sent_before: int
     without_address: list[str]
     drafts: int
+
+
+@dataclass(frozen=True)
+class MonthSurvey:
+    """How far the mails of a month's documents are; `to_send` were not mailed yet or failed, and have an address."""
+
+    to_send: int
+    without_address: int
+    sent: int
+    waiting: int
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +96,7 @@ def prepared(conn: Connection, invoice_id: int) -> Prepared:
     [document] = _documents(conn, [invoice_id])
     _require_issued(document)
     template = mail_templates.template(conn, "invoice", document.language)
-    return Prepared(document.recipient, *_filled(conn, template, document))
+    return Prepared(document.recipient, *_filled(template, document, mails.company_name(conn)))
 
 
 def send(
@@ -111,7 +130,7 @@ def send(
         invoice_id=invoice_id,
         user_id=user.id,
     )
-    _record(conn, document, user)
+    _record(conn, [document], user)
     return mail_id
 
 
@@ -128,25 +147,46 @@ def send_many(conn: Connection, invoice_ids: Sequence[int], *, user: User, reque
     outcome = _surveyed(conn, found)
     if not outcome.ready:
         raise Conflict("None of these documents can be sent: each is a draft, or its customer has no e-mail address.")
-    templates = {
-        language: mail_templates.template(conn, "invoice", language) for language in {one.language for one in found}
-    }
-    for document in found:
-        if document.number is None or not document.recipient:
-            continue
-        subject, body = _filled(conn, templates[document.language], document)
-        mails.add(
-            conn,
-            "invoice",
-            recipient=document.recipient,
-            subject=subject,
-            body=body,
-            customer_id=document.customer_id,
-            invoice_id=document.id,
-            user_id=user.id,
-        )
-        _record(conn, document, user)
+    _queue(conn, found, user)
     return outcome
+
+
+def send_month(conn: Connection, month: date, *, user: User, progress: Callable[[str], None] = lambda _: None) -> int:
+    """Queue the mails of a month's documents that have an address and were not mailed yet; returns how many.
+
+    Those whose mail failed are among them, cancelled documents are not. Raises Conflict where no mail server
+    is set up or nothing is left to send.
+    """
+    require(user, Permission.EDIT_INVOICES)
+    mail_server.require_ready(conn)
+    # Two at once take turns: the second finds the mails of the first.
+    conn.execute(text("SELECT FROM months WHERE month = :month FOR UPDATE"), {"month": month})
+    ids = conn.scalars(text(f"SELECT i.id {_LEFT} AND {RECIPIENT} <> '' ORDER BY i.id"), {"month": month}).all()
+    if not ids:
+        raise Conflict(f"Nothing of {month:%B %Y} is left to send by mail.")
+    for first in range(0, len(ids), CHUNK):
+        if first:
+            progress(f"{first:,} of {len(ids):,} mails are written")
+        _queue(conn, _documents(conn, ids[first : first + CHUNK]), user)
+    return len(ids)
+
+
+def month_survey(conn: Connection, month: date) -> MonthSurvey:
+    """How far the mails of a month's documents are. Reads one row a document."""
+    row = conn.execute(
+        text(f"""
+            WITH newest AS (
+                SELECT DISTINCT ON (m.invoice_id) m.invoice_id, m.state
+                  FROM mails m JOIN invoices i ON i.id = m.invoice_id
+                 WHERE i.month = :month ORDER BY m.invoice_id, m.id DESC)
+            SELECT (SELECT count(*) {_LEFT} AND {RECIPIENT} <> '') AS to_send,
+                   (SELECT count(*) {_LEFT} AND {RECIPIENT} = '') AS without_address,
+                   count(*) FILTER (WHERE state = 'sent') AS sent, count(*) FILTER (WHERE state = 'queued') AS waiting,
+                   count(*) FILTER (WHERE state = 'failed') AS failed
+              FROM newest"""),
+        {"month": month},
+    ).one()
+    return MonthSurvey(**row._mapping)
 
 
 def survey(conn: Connection, invoice_ids: Sequence[int]) -> Survey:
@@ -181,6 +221,21 @@ def _documents(conn: Connection, invoice_ids: Sequence[int]) -> list[_Document]:
     return [_Document(**row._mapping) for row in found]
 
 
+def _queue(conn: Connection, found: Sequence[_Document], user: User) -> None:
+    """Queue the mails of those that are issued and have an address, each by the template of its language."""
+    company = mails.company_name(conn)
+    templates = {
+        language: mail_templates.template(conn, "invoice", language) for language in {one.language for one in found}
+    }
+    sent = [one for one in found if one.number is not None and one.recipient]
+    letters = [
+        mails.Letter(one.recipient, *_filled(templates[one.language], one, company), one.customer_id, one.id)
+        for one in sent
+    ]
+    mails.add_all(conn, "invoice", letters, user_id=user.id)
+    _record(conn, sent, user)
+
+
 def _surveyed(conn: Connection, found: Sequence[_Document]) -> Survey:
     issued = [one for one in found if one.number is not None]
     ready = [one.id for one in issued if one.recipient]
@@ -189,11 +244,11 @@ def _surveyed(conn: Connection, found: Sequence[_Document]) -> Survey:
     return Survey(len(ready), before, without, len(found) - len(issued))
 
 
-def _filled(conn: Connection, template: mail_templates.Template, document: _Document) -> tuple[str, str]:
+def _filled(template: mail_templates.Template, document: _Document, company: str) -> tuple[str, str]:
     language = document.language
     to_pay = document.kind == "invoice" and document.state == "issued" and document.gross > 0
     values: dict[str, Any] = {
-        "company": mails.company_name(conn),
+        "company": company,
         "name": document.name,
         "customer": document.customer,
         "document": document_words.WORDS[language][document.kind],
@@ -211,6 +266,14 @@ def _require_issued(document: _Document) -> None:
         raise Conflict("A draft can't be sent. Issue it first.")
 
 
-def _record(conn: Connection, document: _Document, user: User) -> None:
-    """The log says that it was sent, not to whom: the address is a person's and stands in the mail, which is erased."""
-    audit.record(conn, "send by mail", "invoice", document.id, user_id=user.id, customer_id=document.customer_id)
+def _record(conn: Connection, sent: Sequence[_Document], user: User) -> None:
+    """The log says that they were sent, not to whom: the address is a person's and goes when that is erased."""
+    audit.record_all(
+        conn,
+        "send by mail",
+        "invoice",
+        query="""SELECT i.id AS object_id, i.customer_id, '{}'::jsonb AS changes
+                   FROM invoices i WHERE i.id = ANY(CAST(:ids AS bigint[])) ORDER BY i.id""",
+        values={"ids": [one.id for one in sent]},
+        user_id=user.id,
+    )

@@ -4,9 +4,10 @@ The worker sends it afterwards (`mail_sending`), so that nothing waits for a mai
 mailed that was rolled back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, delete, insert, text
@@ -46,6 +47,17 @@ class Mail:
     def label(self) -> str:
         """What kind of mail it is, in words."""
         return KINDS[self.kind].label
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail that is written and not queued yet."""
+
+    recipient: str
+    subject: str
+    body: str
+    customer_id: int | None
+    invoice_id: int | None
 
 
 def queue(
@@ -97,19 +109,38 @@ def add(
     link_id: int | None = None,
 ) -> int:
     """Queue a mail whose text is written already. Returns its id."""
-    values = {
-        "kind": kind,
-        "recipient": fields.email(recipient, field="recipient", label="The recipient", required=True),
-        "subject": subject,
-        "body": body,
-        "customer_id": customer_id,
-        "invoice_id": invoice_id,
-        "link_id": link_id,
-        "created_by": user_id,
-        "message_id": message_id(conn),
-    }
-    mail_id: int = conn.execute(insert(mails).values(values).returning(mails.c.id)).scalar_one()
+    letter = Letter(recipient, subject, body, customer_id, invoice_id)
+    [row] = _rows(conn, kind, [letter], user_id)
+    statement = insert(mails).values(**row, link_id=link_id).returning(mails.c.id)
+    mail_id: int = conn.execute(statement).scalar_one()
     return mail_id
+
+
+def add_all(conn: Connection, kind: str, letters: Sequence[Letter], *, user_id: int | None) -> None:
+    """Queue many mails whose texts are written already."""
+    if letters:
+        conn.execute(insert(mails), _rows(conn, kind, letters, user_id))
+
+
+def _rows(conn: Connection, kind: str, letters: Sequence[Letter], user_id: int | None) -> list[dict[str, Any]]:
+    """The letters as rows of the outbox. A Message-ID is given once and stays through every attempt."""
+    address = conn.scalar(
+        text("SELECT coalesce(nullif(s.sender_address, ''), o.email) FROM mail_server s CROSS JOIN company o")
+    )
+    domain = str(address or "").rpartition("@")[2] or "localhost"
+    return [
+        {
+            "kind": kind,
+            "recipient": fields.email(letter.recipient, field="recipient", label="The recipient", required=True),
+            "subject": letter.subject,
+            "body": letter.body,
+            "customer_id": letter.customer_id,
+            "invoice_id": letter.invoice_id,
+            "created_by": user_id,
+            "message_id": f"<{uuid4().hex}@{domain}>",
+        }
+        for letter in letters
+    ]
 
 
 def of_customer(conn: Connection, customer_id: int, limit: int, offset: int) -> tuple[list[Mail], int]:
@@ -185,15 +216,6 @@ def forget(conn: Connection, customer_id: int, *, unsent_invoices: bool = True) 
     if not unsent_invoices:
         doomed &= (mails.c.kind != "invoice") | (mails.c.state == "sent")
     return conn.execute(delete(mails).where(doomed)).rowcount
-
-
-def message_id(conn: Connection) -> str:
-    """A new Message-ID under the domain that the mail comes from. It stays with the mail through every attempt."""
-    address = conn.scalar(
-        text("SELECT coalesce(nullif(s.sender_address, ''), o.email) FROM mail_server s CROSS JOIN company o")
-    )
-    domain = str(address or "").rpartition("@")[2] or "localhost"
-    return f"<{uuid4().hex}@{domain}>"
 
 
 def company_name(conn: Connection) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from lib import clock, issuing, months, periods, settings
 from lib.auth import Permission
 from lib.months import Month, Preview
-from pages.shared import close_preview, documents, session, ui, work
+from pages.shared import close_mails, close_preview, documents, session, ui, work
 
 STEPS = ("Preview", "Approve", "Issue", "Lock")
 APPROVE, REOPEN, LOCK = "approve", "reopen", "lock"
@@ -142,6 +142,8 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
                 "invoices.py", label="Unbilled charges", icon=":material/pending_actions:",
                 query_params={"invoice_view": "Unbilled"},
             )  # fmt: skip
+    if month.issued:
+        close_mails.draw(month.month, user)
 
 
 def draw_blocked(blocked: list[issuing.Blocked]) -> None:

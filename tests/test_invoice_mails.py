@@ -201,3 +201,53 @@ def test_the_newest_mail_says_how_far_it_is(conn: Connection, company: Company, 
     invoice_mails.send_many(conn, [issued], user=company.finance)
     assert invoice_mails.sendings(conn, [issued])[issued].state == "queued"
     assert invoice_mails.sendings(conn, [document_of(conn, company.with_ips)]) == {}
+
+
+# ---------------------------------------------------------------------------------- a month
+
+
+@pytest.mark.row("S3")
+def test_a_months_documents_are_sent_once(conn: Connection, company: Company, issued: int) -> None:
+    surveyed = invoice_mails.month_survey(conn, closes.JUNE)
+    assert surveyed == invoice_mails.MonthSurvey(to_send=1, without_address=1, sent=0, waiting=0, failed=0)
+    assert invoice_mails.send_month(conn, closes.JUNE, user=company.finance) == 1
+    assert [(to, subject) for to, subject, _ in texts(conn)] == [(TO, "Rechnung RE-2026-00001 von Muster IT GmbH")]
+    entry = audit.entries(conn, object_type="invoice", object_id=issued)[0][0]
+    assert (entry.action, entry.person) == ("send by mail", "Fiona")
+    with pytest.raises(Conflict, match="Nothing of June 2026 is left to send"):
+        invoice_mails.send_month(conn, closes.JUNE, user=company.finance)
+    conn.execute(text("UPDATE mails SET state = 'failed'"))
+    surveyed = invoice_mails.month_survey(conn, closes.JUNE)
+    assert surveyed == invoice_mails.MonthSurvey(to_send=1, without_address=1, sent=0, waiting=0, failed=1)
+    assert invoice_mails.send_month(conn, closes.JUNE, user=company.finance) == 1
+    conn.execute(text("UPDATE mails SET state = 'sent', sent_at = now()"))
+    address(conn, company.with_ips, company.admin, contact_email="berta@kunde.example")
+    surveyed = invoice_mails.month_survey(conn, closes.JUNE)
+    assert surveyed == invoice_mails.MonthSurvey(to_send=1, without_address=0, sent=1, waiting=0, failed=0)
+    assert invoice_mails.send_month(conn, closes.JUNE, user=company.finance) == 1
+    assert len(texts(conn)) == 3
+
+
+def test_a_month_in_many_parts_says_how_far_it_is(
+    conn: Connection, company: Company, issued: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address(conn, company.with_ips, company.admin, contact_email="berta@kunde.example")
+    monkeypatch.setattr(invoice_mails, "CHUNK", 1)
+    steps: list[str] = []
+    assert invoice_mails.send_month(conn, closes.JUNE, user=company.finance, progress=steps.append) == 2
+    assert steps == ["1 of 2 mails are written"] and len(texts(conn)) == 2
+
+
+def test_cancelled_documents_are_left_out_of_a_month(conn: Connection, company: Company, issued: int) -> None:
+    issuing.cancel(conn, issued, reason="x", today=TODAY, user=company.finance)
+    assert invoice_mails.month_survey(conn, closes.JUNE).to_send == 0
+
+
+def test_a_month_is_sent_by_who_writes_invoices_and_by_a_server(
+    conn: Connection, company: Company, issued: int, sales: User
+) -> None:
+    with pytest.raises(NotAllowed):
+        invoice_mails.send_month(conn, closes.JUNE, user=sales)
+    conn.execute(text("UPDATE mail_server SET host = ''"))
+    with pytest.raises(Conflict, match="No mail server is set up"):
+        invoice_mails.send_month(conn, closes.JUNE, user=company.finance)
