@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import billing, quota_warnings
 from lib.audit import like_escaped
 from lib.clock import month_of
 from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
@@ -65,6 +65,8 @@ class Filters:
     payment_methods: Sequence[str] = ()
     service_modes: Sequence[str] = ()
     statuses: Sequence[str] = ()
+    # Of `quota_warnings.LEVELS`.
+    quota_warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def listing(
     """One page with the counts of both phases, whichever of them `filters` names."""
     billing.ensure_rated(conn, month_of(today))
     wanted = _Wanted(order, descending, limit, offset)
-    narrow = filters.search.strip() or filters.statuses
+    narrow = filters.search.strip() or filters.statuses or filters.quota_warnings
     found = _searched(conn, filters, today, wanted) if narrow else None
     if found is None:
         found = _ids(conn, filters, today, wanted), counts(conn, filters, today=today)
@@ -287,6 +289,9 @@ def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, An
         clauses.append("c.erased_at IS NULL")
     if filters.statuses:
         clauses.append(f"({' OR '.join(_has_status(status) for status in filters.statuses)})")
+    if filters.quota_warnings:
+        clauses.append(quota_warnings.WARNED)
+        values["warning_levels"] = [one for one in filters.quota_warnings if one in quota_warnings.LEVELS]
     return " AND ".join(clauses), values
 
 

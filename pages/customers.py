@@ -1,6 +1,7 @@
 """The customers: test or billed, searched, filtered, ordered, exported, and a new one added (rows N2–N5, G1, G13)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -8,7 +9,17 @@ from uuid import UUID
 
 import streamlit as st
 
-from lib import clock, customer_fields, customer_lists, customer_users, customers, mail_server, periods, settings
+from lib import (
+    clock,
+    customer_fields,
+    customer_lists,
+    customer_users,
+    customers,
+    mail_server,
+    periods,
+    quota_warnings,
+    settings,
+)
 from lib.auth import Permission, User
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
@@ -70,7 +81,7 @@ def _open(customer_id: int) -> None:
 
 
 def _clear() -> None:
-    for name in ("search", "payment", "mode", "status"):
+    for name in ("search", "payment", "mode", "status", "warning"):
         st.session_state[f"customer_{name}"] = "" if name == "search" else []
     _first_page()
 
@@ -188,8 +199,13 @@ def draw_filters() -> Filters:
             "Service mode", list(customer_fields.SERVICE_MODES), key="customer_mode", placeholder="All", width=160,
             format_func=lambda one: customer_fields.SERVICE_MODES[one], **bound,
         )  # fmt: skip
+        warned = st.multiselect(
+            "Quota warning", list(quota_warnings.LEVELS), key="customer_warning", placeholder="All", width=160,
+            format_func=lambda one: quota_warnings.LEVELS[one], help="Of quotas, and of the day a licence expires.",
+            **bound,
+        )  # fmt: skip
         st.selectbox("Order", list(ORDERS), key="customer_order", width=185, **bound)
-    return Filters(None, search or "", tuple(methods), tuple(modes), tuple(statuses))
+    return Filters(None, search or "", tuple(methods), tuple(modes), tuple(statuses), tuple(warned))
 
 
 def draw_table(rows: list[Row], today: date, *, phase: str, currency: str) -> None:
@@ -332,7 +348,7 @@ def draw() -> None:
     customer_deletion.draw_open_duties()
     tabs = st.container()
     filters = draw_filters()
-    narrowed = Filters(phase, filters.search, filters.payment_methods, filters.service_modes, filters.statuses)
+    narrowed = replace(filters, phase=phase)
     number = page_number()
     listing = read(narrowed, today, number)
     if not listing.rows and number > 1:

@@ -155,6 +155,18 @@ def test_warnings_stand_above_every_tab(open_page: OpenPage, ada: str, tab: str)
     ]
 
 
+@pytest.mark.row("D3", "G13")
+def test_the_list_of_customers_is_filtered_by_warnings(open_page: OpenPage, ada: str) -> None:
+    with db.transaction() as conn:
+        ledgers.customer(conn, people.hire(conn), "Zeta KG")
+    app = open_page("customers.py", Role.VIEWER, customer_warning="100 % used")
+    assert not app.exception and list(app.dataframe[0].value["name"]) == ["Ada & Söhne GmbH"]
+    app = open_page("customers.py", Role.VIEWER, customer_warning="Ended")
+    assert "No billed customer matches" in app.info[0].value
+    app.button(key="clear").click().run()
+    assert list(app.dataframe[0].value["name"]) == ["Ada & Söhne GmbH", "Zeta KG"]
+
+
 @pytest.mark.parametrize(
     ("used", "colour", "shown"),
     [

@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, customers, quota_warnings, quotas, usage
+from lib import audit, customer_lists, customers, quota_warnings, quotas, usage
 from lib.auth import Role
+from lib.customer_lists import Filters
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from lib.usage import Usage
 from tests import ledgers
@@ -338,3 +339,25 @@ def test_the_worst_warning_comes_first(conn: Connection, people: People, ada: in
     add(conn, people, ada, amount=Decimal(10), kind="storage")
     use(conn, people, ada, TODAY, credits=Decimal(9), storage_gb=Decimal(10))
     assert warned(conn, ada) == [("storage", "reached"), ("credits", "near"), ("credits", "ending")]
+
+
+@pytest.mark.row("D3", "G13")
+def test_the_list_is_filtered_by_what_it_warns_of(conn: Connection, people: People, ada: int) -> None:
+    names = {"near": "Berta AG", "reached": "Cora KG", "ending": "Dora GmbH", "ended": "Emil OHG"}
+    ids = {level: ledgers.customer(conn, people, name) for level, name in names.items()}
+    for level, used in (("near", 80), ("reached", 100)):
+        add(conn, people, ids[level], amount=Decimal(100))
+        use(conn, people, ids[level], TODAY, credits=Decimal(used))
+    add(conn, people, ids["ending"], until_day=TODAY)
+    licence = {"licence_expires_on": TODAY - A_DAY}
+    customers.edit(conn, ids["ended"], version=1, changes=licence, today=TODAY, user=people[Role.SALES])
+
+    def listed(*levels: str, search: str = "") -> list[str]:
+        filters = Filters("billed", search, quota_warnings=levels)
+        return [row.name for row in customer_lists.listing(conn, filters, today=TODAY).rows]
+
+    assert {level: listed(level) for level in quota_warnings.LEVELS} == {level: [names[level]] for level in names}
+    assert listed("near", "ended") == ["Berta AG", "Emil OHG"]
+    assert listed("near", "reached", search="cora") == ["Cora KG"]
+    assert listed("unknown", "x\x00") == []
+    assert len(listed()) == 5
