@@ -23,6 +23,7 @@ from lib import (
     passwords,
     prices,
     products,
+    quota_warnings,
 )
 from lib.auth import Role, User
 from lib.clock import months_between
@@ -142,6 +143,28 @@ def test_customers_have_users_and_contacts(company: Connection) -> None:
     passwords.require_good(demo_seed.PORTAL_PASSWORD, username="", field="password")
 
 
+@pytest.mark.row("D3")
+def test_quotas_are_nearly_used_up_whenever_the_demo_is_loaded(company: Connection) -> None:
+    found = {
+        row.name.split()[0]: sorted(
+            (one.about, one.level, one.amount and one.used and percent(one.used, one.amount))
+            for one in quota_warnings.warnings_of(company, row.id, today=TODAY)
+        )
+        for row in company.execute(text("SELECT id, name FROM customers WHERE account_name <> '' ORDER BY id"))
+    }
+    assert found == {
+        "Ährenfeld": [("credits", "near", 85)],
+        "Eiswerk": [("credits", "reached", 115.2), ("storage", "near", 95)],
+        "Gezeiten": [],
+        "Kieselgrund": [("storage", "ending", None)],
+        "Beispielkonzern": [("licence", "ending", None)],
+    }
+
+
+def percent(used: Decimal, amount: Decimal) -> float:
+    return float(round(used / amount * 100, 1))
+
+
 def test_all_kinds_of_bookings_and_prices_are_there(company: Connection) -> None:
     def count(query: str) -> int:
         return int(company.execute(text(f"SELECT count(*) FROM {query}")).scalar_one())
@@ -238,6 +261,7 @@ def test_another_today_closes_as_many_months(conn: Connection, today: date) -> N
 def test_the_files_hold_nothing_that_is_never_read() -> None:
     keys = {row["key"] for row in demo_seed.rows("customers")}
     codes = {row["code"] for row in demo_seed.rows("products")}
+    assert {row["customer"] for row in demo_seed.rows("services")} <= keys
     for name in ("bookings", "lifecycle", "adjustments", "invoices", "prices", "users", "contacts"):
         rows = demo_seed.rows(name)
         assert {row["customer"] for row in rows} <= keys | {""}

@@ -1,6 +1,8 @@
 """Usage: recorded set-based, said twice it changes nothing, read as what is known today and over time."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, usage
+from lib import audit, db, quotas, usage
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.usage import Recorded, Usage
 from tests import ledgers
+from tests import people as staff
 from tests.ledgers import People
 
 TODAY = date(2026, 6, 15)
@@ -143,6 +146,26 @@ def test_forgetting_takes_one_customers_days(conn: Connection, people: People, a
     record(conn, people, full(ada), full(ada, TODAY - A_DAY), full(berta))
     assert usage.forget(conn, ada) == 2
     assert usage.summary(conn, ada, today=TODAY) is None and usage.summary(conn, berta, today=TODAY)
+
+
+def test_two_files_at_once_count_both(database: str) -> None:
+    with db.transaction() as conn:
+        made = staff.open_company(conn)
+        ada = ledgers.customer(conn, made)
+        given = {"amount": Decimal(100), "from_day": TODAY - A_DAY, "until_day": None, "user": made[Role.SALES]}
+        for kind in quotas.KINDS:
+            quotas.add(conn, ada, kind=kind, **given)
+
+    def bring(day: date, level: int) -> None:
+        said = {"credits": Decimal(10), "storage_gb": Decimal(level)}
+        with db.transaction() as conn:
+            record(conn, made, Usage(ada, day, **said))
+            time.sleep(0.1)  # the other one comes before this is committed
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(bring, [TODAY, TODAY - A_DAY], [7, 8]))
+    with db.transaction() as conn:
+        assert {quota.kind: quota.used for quota in quotas.quotas_of(conn, ada)} == {"credits": 20, "storage": 7}
 
 
 # ---------------------------------------------------------------------------------- reading
