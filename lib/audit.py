@@ -226,6 +226,8 @@ def like_escaped(value: str) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) is str:  # most are, and an import asks this millions of times
+        return value
     if isinstance(value, Decimal | date | datetime):
         return str(value)
     if isinstance(value, bytes | memoryview):

@@ -83,13 +83,13 @@ def add(
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
     customers.held_for_change(conn, customer_id)
-    values = _checked({"name": name, "phone": phone, "email": email, "is_billing": is_billing})
+    values = checked({"name": name, "phone": phone, "email": email, "is_billing": is_billing})
     former = _unmark(conn, customer_id) if is_billing else None
     new_id: int = conn.execute(
         insert(contacts).values(customer_id=customer_id, **values).returning(contacts.c.id)
     ).scalar_one()
     changes = audit.difference({}, {name: value for name, value in values.items() if value})
-    _record(conn, "add", new_id, customer_id, user, _told(changes, former, values["name"]))
+    _record(conn, "add", new_id, customer_id, user, told(changes, former, values["name"]))
     return new_id
 
 
@@ -100,16 +100,15 @@ def edit(conn: Connection, contact_id: int, *, version: int, changes: Mapping[st
     """
     require(user, Permission.EDIT_CUSTOMERS)
     before = _held(conn, contact_id)
-    values = _checked({name: getattr(before, name) for name in FIELDS} | dict(changes))
+    values = checked({name: getattr(before, name) for name in FIELDS} | dict(changes))
     changed = audit.difference(vars(before), values)
     if not changed:  # the second click of a double click, too
         return
     _require_version(before, version)
     former = _unmark(conn, before.customer_id) if values["is_billing"] and not before.is_billing else None
     conn.execute(update(contacts).where(contacts.c.id == contact_id).values(version=version + 1, **values))
-    told = _told(changed, former, values["name"])
     who = {} if "name" in changed else {"contact": (None, before.name)}
-    _record(conn, "edit", contact_id, before.customer_id, user, who | told)
+    _record(conn, "edit", contact_id, before.customer_id, user, who | told(changed, former, values["name"]))
 
 
 def remove(conn: Connection, contact_id: int, *, version: int, user: User) -> None:
@@ -134,19 +133,25 @@ def forget(conn: Connection, customer_id: int) -> int:
     return conn.execute(delete(contacts).where(contacts.c.customer_id == customer_id)).rowcount
 
 
-def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    for name in given:
-        if name not in FIELDS:
-            raise Invalid(f"A contact has no field {name}.", field=name)
-    values: dict[str, Any] = {
-        "name": fields.line(given["name"], field="name", label="The name", required=True),
-        "phone": fields.line(given["phone"], field="phone", label="The phone number", longest=50),
-        "email": fields.email(given["email"], field="email"),
-        "is_billing": bool(given["is_billing"]),
-    }
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a contact, checked and in the form they are stored. Raises Invalid at the field."""
+    values = {name: checked_field(name, value) for name, value in given.items()}
     if values["is_billing"] and not values["email"]:
         raise Invalid("The billing contact needs an e-mail address: documents go there.", field="email")
     return values
+
+
+def checked_field(name: str, value: Any) -> Any:
+    """One typed value, checked by itself. Raises Invalid at the field."""
+    if name == "name":
+        return fields.line(value, field=name, label="The name", required=True)
+    if name == "phone":
+        return fields.line(value, field=name, label="The phone number", longest=50)
+    if name == "email":
+        return fields.email(value, field=name)
+    if name == "is_billing":
+        return bool(value)
+    raise Invalid(f"A contact has no field {name}.", field=name)
 
 
 def _unmark(conn: Connection, customer_id: int) -> str | None:
@@ -174,13 +179,13 @@ def _require_version(before: Contact, version: int) -> None:
         raise Conflict("Somebody changed this contact after you opened it. Nothing was saved: look again, then decide.")
 
 
-def _told(changes: Mapping[str, audit.Change], former: str | None, name: str) -> dict[str, audit.Change]:
-    """The mark as the log tells it: who was the billing contact, and who is."""
-    told = dict(changes)
-    marked = told.pop("is_billing", None)
+def told(changes: Mapping[str, audit.Change], former: str | None, name: str) -> dict[str, audit.Change]:
+    """Changes as the log tells them: of the mark, who was the billing contact, and who is."""
+    shown = dict(changes)
+    marked = shown.pop("is_billing", None)
     if marked is not None:
-        told["billing_contact"] = (former, name) if marked[1] else (name, None)
-    return told
+        shown["billing_contact"] = (former, name) if marked[1] else (name, None)
+    return shown
 
 
 def _record(

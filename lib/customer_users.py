@@ -234,7 +234,7 @@ def edit(conn: Connection, user_id: int, *, version: int, changes: Mapping[str, 
     if "email" in changed:
         links.void(conn, user_id)
     who = {} if "email" in changed else {"user": (None, before.email)}
-    _record(conn, "edit", before, user, **who, **_told(changed))
+    _record(conn, "edit", before, user, **who, **told(changed))
 
 
 def deactivate(conn: Connection, user_id: int, *, version: int, user: User) -> None:
@@ -303,7 +303,7 @@ def _insert(
         new_id: int = conn.execute(
             insert(customer_users).values(customer_id=customer.id, **values).returning(customer_users.c.id)
         ).scalar_one()
-    changes = _told(audit.difference({}, {name: value for name, value in values.items() if value}))
+    changes = told(audit.difference({}, {name: value for name, value in values.items() if value}))
     if "is_main" in changes:
         changes["main"] = changes.pop("is_main")
     audit.record(conn, action, "customer user", new_id, user_id=user.id, customer_id=customer.id, changes=changes)
@@ -365,7 +365,8 @@ def _record(conn: Connection, action: str, person: CustomerUser, by: User, **cha
     )  # fmt: skip
 
 
-def _told(changes: Mapping[str, audit.Change]) -> dict[str, audit.Change]:
+def told(changes: Mapping[str, audit.Change]) -> dict[str, audit.Change]:
+    """Changes of a user as the log tells them."""
     shown = customer_user_fields.shown
     return {name: (shown(name, before), shown(name, after)) for name, (before, after) in changes.items()}
 

@@ -52,6 +52,17 @@ def accounts(conn: Connection) -> list[Account]:
     return [Account(**{**row._mapping, "role": Role(row.role)}) for row in found]
 
 
+def user(conn: Connection, staff_id: int) -> User:
+    """Who acts where a person's work is done for them later. Raises NotAllowed where they may not sign in any more."""
+    row = conn.execute(
+        text("SELECT id, username, name, role, must_change_password, disabled_at FROM staff WHERE id = :id"),
+        {"id": staff_id},
+    ).one()
+    if row.disabled_at is not None:
+        raise NotAllowed(f"{row.name} is disabled in Mandant, so nothing is done in their name. Do it in your own.")
+    return User(row.id, row.username, row.name, Role(row.role), row.must_change_password)
+
+
 def create_first_admin(conn: Connection, *, username: str, name: str, password: str, email: str = "") -> User:
     """The account that everything else starts from. Raises Conflict where an admin can already sign in."""
     conn.execute(text("LOCK TABLE staff IN SHARE ROW EXCLUSIVE MODE"))

@@ -1,0 +1,254 @@
+"""Customers from a file: added, or changed by number (row B11).
+
+What a row may say is what the forms of a customer may: the same checks decide. A file adds customers
+and edits data; converting, ending and deactivating what is there keep their own buttons.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, Row, text
+
+from lib import customer_fields, customers, periods, tables
+from lib.audit import Change
+from lib.auth import User
+from lib.customer_fields import LINKED, PHASES
+from lib.errors import Conflict, Invalid
+from lib.import_plans import (
+    CREATED,
+    UNCHANGED,
+    UPDATED,
+    Plan,
+    Planned,
+    copied,
+    drawn,
+    id_array,
+    logged,
+    merged,
+    refusal,
+    refuse_repeated,
+    staged,
+)
+from lib.import_rows import SILENT, Rows
+
+# What a file says of a new customer alone.
+_ONCE = ("number", "phase", "ends_on", "billed_from")
+_CHECK = ("vat_id", "vat_id_valid", "vat_id_checked_on")
+# What decides about a customer that is there, beside the fields that the file fills.
+_STATE = ("id", "number", "name", "phase", "ends_on", "marked_for_deletion_at", "erased_at", *LINKED, *_CHECK)
+_Known = Mapping[str, Row[Any]]
+
+
+def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
+    """What the rows would do. Notes faults in `rows`; `hold` locks whom they name until the transaction ends.
+
+    A number that is known names the customer to change; any other, and none, is that of a new one.
+    Raises Conflict before the company is set up.
+    """
+    first_open = periods.hold_open_month(conn) if hold else periods.open_month(conn)
+    if first_open is None:
+        raise Conflict(periods.NOT_SET_UP)
+    if not {"number", "name"} & set(rows.values):
+        raise Invalid("No column is matched to Number or to Name. Choose one of them below.")
+    fields = tuple(name for name in rows.values if name not in _ONCE)
+    checks = _CHECK if {"vat_id", "country"} & set(fields) else ()
+    columns = tuple(dict.fromkeys((*fields, *checks, "tenant_type", *_ONCE)))
+    known = _known(conn, rows, columns, hold=hold)
+    _refuse_confusion(conn, rows, known)
+    refused = {row.id: sentence for row in known.values() if (sentence := refusal(conn, row))}
+    planner = _Planner(columns, known, refused, start=max(today, first_open), today=today)
+    names = tuple(rows.values)
+    planned = []
+    for line, *cells in zip(rows.lines, *rows.values.values(), strict=True):
+        said = {name: cell for name, cell in zip(names, cells, strict=True) if cell is not SILENT}
+        try:
+            planned.append(planner.planned(line, said))
+        except Invalid as fault:
+            if line not in rows.faults.lines or fault.field not in LINKED:  # else it may follow from a faulty cell
+                rows.faults.add(line, str(fault), name=fault.field, value=said.get(fault.field or "", ""))
+    numbers = {row.id: (row.number, row.name) for row in known.values()}
+    at = {name: columns.index(name) for name in ("number", "name") if name in columns}
+
+    def named(row: Planned) -> tuple[str, str]:
+        if row.target_id is not None:
+            return numbers[row.target_id]
+        return row.after[at["number"]] or "", row.after[at["name"]]
+
+    good = [row for row in planned if row.line not in rows.faults.lines]
+    return Plan(columns, good, lambda row: _told(columns, row), named)
+
+
+class _Planner:
+    """Turns what a row says into what is stored after it; remembers what it has checked."""
+
+    def __init__(
+        self, columns: tuple[str, ...], known: _Known, refused: Mapping[int, str], *, start: date, today: date
+    ) -> None:
+        self.columns, self.known, self.refused, self.start, self.today = columns, known, refused, start, today
+        self.empty = {name: _default(name) for name in columns}
+        self.combined: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def planned(self, line: int, said: dict[str, Any]) -> Planned:
+        """What one row does. Raises Invalid at the field."""
+        before = self.known.get(said.get("number", ""))
+        if before is None:
+            return Planned(line, CREATED, 0, None, None, self._new(said))
+        if before.id in self.refused:
+            raise Invalid(self.refused[before.id], field="number")
+        _require_same_verbs(said, before)
+        old = tuple(before._mapping[name] for name in self.columns)
+        said |= self._together(said, before)
+        after = merged([said.get(name, SILENT) for name in self.columns], old)
+        outcome = UNCHANGED if after == old else UPDATED
+        return Planned(line, outcome, before.id, before.id, old, after)
+
+    def _new(self, said: dict[str, Any]) -> tuple[Any, ...]:
+        number = said.get("number")
+        if number is not None and re.fullmatch(r"(?i)c-\d+", number):
+            raise Invalid(
+                f"There is no customer {number}. Correct the number, or leave it empty to add a customer.",
+                field="number",
+            )
+        if "name" not in said:
+            raise Invalid("A new customer needs a name.", field="name")
+        billed = said.get("phase") == "billed"
+        ends_on = said.get("ends_on", None if billed else self.start + customers.FOUR_WEEKS)
+        customers.require_end_date(ends_on, billed=billed, earliest=self.start)
+        linked = {name: said[name] for name in LINKED if name in said}
+        key = tuple(linked.items())
+        if key not in self.combined:
+            self.combined[key] = customer_fields.together(linked, before={}, today=self.today)
+        values = self.empty | said | self.combined[key]
+        values["tenant_type"] = customers.tenant_type_of_new(said.get("tenant_type"), billed=billed)
+        values["phase"], values["ends_on"] = "billed" if billed else "test", ends_on
+        values["billed_from"] = self.start if billed else None
+        return tuple(values[name] for name in self.columns)
+
+    def _together(self, said: dict[str, Any], before: Row[Any]) -> dict[str, Any]:
+        """What the linked fields say together, where the row says anything new of them."""
+        linked = {name: said[name] for name in LINKED if name in said}
+        if all(before._mapping[name] == value for name, value in linked.items()):
+            return {}
+        known = {name: before._mapping[name] for name in LINKED}
+        found = customer_fields.together(linked, before=known, today=self.today)
+        if all(before._mapping[name] == found.get(name) for name in ("vat_id", "vat_id_valid")):
+            found.pop("vat_id_checked_on", None)  # the same as when it was checked
+        return found
+
+
+def _require_same_verbs(said: Mapping[str, Any], before: Row[Any]) -> None:
+    if said.get("phase", before.phase) != before.phase:
+        way = (
+            "is a test customer. Convert it to billed on its own page; a file doesn't."
+            if before.phase == "test"
+            else "is billed and never becomes a test customer again."
+        )
+        raise Invalid(f"{before.number} {way}", field="phase")
+    if said.get("ends_on", before.ends_on) != before.ends_on:
+        now = f"ends on {before.ends_on:%d %b %Y}" if before.ends_on else "has no end date"
+        raise Invalid(f"{before.number} {now}. Change that on its own page; a file doesn't.", field="ends_on")
+
+
+def _known(conn: Connection, rows: Rows, columns: Sequence[str], *, hold: bool) -> _Known:
+    numbers = set(rows.column("number")) - {SILENT}
+    staged(conn, "import_numbers", {"number": "text"}, ([number] for number in numbers))
+    wanted = ", ".join(f"c.{name}" for name in dict.fromkeys((*_STATE, *columns)))
+    lock = "FOR NO KEY UPDATE OF c" if hold else ""
+    found = conn.execute(
+        text(f"SELECT {wanted} FROM customers c JOIN import_numbers n ON n.number = c.number ORDER BY c.id {lock}")
+    )
+    return {row.number: row for row in found}
+
+
+def _refuse_confusion(conn: Connection, rows: Rows, known: _Known) -> None:
+    """A number twice; and a name without a number that is there already, or twice: was that customer meant?"""
+    numbers, names = rows.column("number"), rows.column("name")
+    keys = [None if number is SILENT else number for number in numbers]
+    refuse_repeated(rows, keys, "This number is on line {line} already.", name="number")
+    new = [
+        None if name is SILENT or number is not SILENT else name for name, number in zip(names, numbers, strict=True)
+    ]
+    refuse_repeated(
+        rows, new, "This name is on line {line} already. Give both rows a number, or leave one out.", name="name"
+    )
+    staged(conn, "import_names", {"name": "text"}, ([name] for name in set(new) if name is not None))
+    there = conn.execute(
+        text("""SELECT c.name, min(c.number) AS number FROM customers c JOIN import_names n ON n.name = c.name
+                 WHERE c.erased_at IS NULL GROUP BY c.name""")
+    )
+    number_of = {row.name: row.number for row in there}
+    if number_of:
+        for line, name in zip(rows.lines, new, strict=True):
+            if name in number_of:
+                message = (
+                    f"This customer is there already, as {number_of[name]}. Put that number into the row to change it; "
+                    "for another customer of the same name, a number of its own."
+                )
+                rows.faults.add(line, message, name="name", value=name)
+
+
+def _default(name: str) -> Any:
+    column = tables.customers.c[name]
+    stated = getattr(column.server_default, "arg", None)
+    return stated == "true" if isinstance(column.type, Boolean) else stated
+
+
+def _told(columns: Sequence[str], row: Planned) -> dict[str, Change]:
+    before = row.before or (None,) * len(columns)
+    told: dict[str, Change] = {
+        name: (old, new)
+        for name, old, new in zip(columns, before, row.after, strict=True)
+        if old != new and (row.before is not None or new not in ("", False)) and name != "billed_from"
+    }
+    if "phase" in told:
+        told["phase"] = (None, PHASES[told["phase"][1]])
+    return told
+
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
+    """Do these rows of a plan that was made with `hold`, set-based, with an audit entry each."""
+    added = [row for row in rows if row.outcome == CREATED]
+    changed = [row for row in rows if row.outcome == UPDATED]
+    if added:
+        _add(conn, planned, added, today=today, user=user)
+    if changed:
+        _change(conn, planned, changed, user=user)
+
+
+def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
+    at = {name: planned.columns.index(name) for name in _ONCE}
+    ids = drawn(conn, "pg_get_serial_sequence('customers', 'id')", len(rows))
+    numbers = iter(drawn(conn, "'customer_numbers'", sum(row.after[at["number"]] is None for row in rows)))
+    written = []
+    for row, id_ in zip(rows, ids, strict=True):
+        values = list(row.after)
+        if values[at["number"]] is None:
+            values[at["number"]] = f"C-{next(numbers)}"
+        written.append((id_, *values))
+    copied(conn, "customers", ("id", *planned.columns), written)
+    conn.execute(
+        text("""INSERT INTO lifecycle (customer_id, effective_on, billed, active, ends_on, recorded_by)
+                SELECT id, coalesce(billed_from, :start), phase = 'billed', active, ends_on, :user
+                  FROM customers WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id"""),
+        {
+            "start": max(today, periods.hold_open_month(conn)),
+            "user": user.id,
+            "ids": id_array(ids),
+        },
+    )
+    logged(conn, "create", "customer", planned, zip(ids, rows, strict=True), user=user)
+
+
+def _change(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: User) -> None:
+    types = {"id": "bigint"} | {f"after_{name}": str(tables.customers.c[name].type) for name in planned.columns}
+    staged(conn, "import_written", types, ((row.target_id, *row.after) for row in rows))
+    values = ", ".join(f"{name} = w.after_{name}" for name in planned.columns if name not in _ONCE)
+    conn.execute(
+        text(f"UPDATE customers c SET {values}, version = c.version + 1 FROM import_written w WHERE w.id = c.id")
+    )
+    logged(conn, "edit", "customer", planned, ((row.target_id, row) for row in rows), user=user)
