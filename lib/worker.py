@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from types import FrameType
 
+from sqlalchemy.exc import OperationalError
+
 from lib import deletions, import_applying, mail_sending
 
 Handler = Callable[[], bool]
@@ -52,11 +54,20 @@ def work(
                 continue
             try:
                 busy = handler() or busy
-            except Exception:
-                _log.exception("The work “%s” failed; it is tried again in %s seconds.", name, rest_seconds)
+            except Exception as failure:
+                _say(name, failure, rest_seconds)
                 rests_until[name] = time.monotonic() + rest_seconds
         if not busy:
             stop.wait(idle_seconds)
+
+
+def _say(name: str, failure: Exception, rest_seconds: float) -> None:
+    """Into the log: all of a failure nobody foresaw, one line of a database that does not answer."""
+    if isinstance(failure, OperationalError):
+        reason = str(failure.orig).strip().splitlines()[0]
+        _log.error("The work “%s” failed; it is tried again in %g seconds: %s", name, rest_seconds, reason)
+    else:
+        _log.error("The work “%s” failed; it is tried again in %g seconds.", name, rest_seconds, exc_info=failure)
 
 
 def main(*, parent: int | None = None) -> int:

@@ -31,12 +31,12 @@ def draw(month: date, user: User) -> None:
 
 
 def said(survey: MonthSurvey) -> str:
-    """The figures in a sentence: by mail: 40 sent, 2 waiting, 1 failed, 3 not sent; 2 have no e-mail address."""
+    """The figures in a sentence: by mail: 40 sent, 2 waiting, 1 failed, 3 not sent yet, 2 without an e-mail address."""
     counts = {
         "sent": survey.sent,
         "waiting": survey.waiting,
         "failed": survey.failed,
-        "not sent": max(survey.to_send - survey.failed, 0),
+        "not sent yet": max(survey.to_send - survey.failed, 0),
     }
     parts = [f"{count:,} {word}" for word, count in counts.items() if count]
     without = survey.without_address
