@@ -60,24 +60,6 @@ class PurchasePrice:
     recorded_by: str
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What a proposed price does to one customer's month. `individual`: not touched, has its own price."""
-
-    customer_id: int
-    number: str
-    name: str
-    quantity: int
-    before: Decimal | None
-    after: Decimal | None
-    individual: bool
-
-    @property
-    def difference(self) -> Decimal | None:
-        """After less before; None where either has no price."""
-        return None if self.before is None or self.after is None else self.after - self.before
-
-
 def versions(
     conn: Connection, product_id: int, *, individual: bool = False, customer_id: int | None = None
 ) -> list[Version]:
@@ -225,31 +207,6 @@ def purchase_versions(conn: Connection, product_id: int, *, user: User) -> list[
         {"id": product_id},
     )
     return [PurchasePrice(**row._mapping) for row in found]
-
-
-def effects(conn: Connection, product_id: int, *, tiers: Sequence[Tier], valid_from: date) -> list[Effect]:
-    """Every billed customer of the product in the month `valid_from`: old and new amount (row B5).
-
-    Both amounts come from the rating statement, which sees this product's bookings alone. Customers
-    with an individual price are listed as not touched. Sorted by the size of the difference.
-    """
-    require_tiers(tiers)
-    select = "SELECT customer_id, price_id, end_quantity, amount FROM charge WHERE product_id = :proposed_product"
-    values = billing.proposal(product_id, tiers, valid_from=valid_from) | {"months": [valid_from]}
-    only = "booked_spans AS (SELECT * FROM booked_spans WHERE product_id = :proposed_product)"
-    old = billing.statement(select=select, what_if=only)
-    new = billing.statement(select=select, what_if=f"{only},{billing.PROPOSED_PRICE}")
-    found = conn.execute(
-        text(f"""
-            SELECT c.id AS customer_id, c.number, c.name, new.end_quantity AS quantity,
-                   old.amount AS before, new.amount AS after, new.price_id IS DISTINCT FROM -1 AS individual
-              FROM ({new}) new
-              JOIN ({old}) old USING (customer_id)
-              JOIN customers c ON c.id = new.customer_id
-             ORDER BY abs(new.amount - old.amount) DESC NULLS LAST, c.sort_name"""),
-        values,
-    )
-    return [Effect(**row._mapping) for row in found]
 
 
 def require_tiers(tiers: Sequence[Tier]) -> None:

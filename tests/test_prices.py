@@ -9,10 +9,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, delete, insert
 
-from lib import audit, billing, bookings, customers, prices, products, tables
+from lib import audit, billing, bookings, customers, price_effects, prices, products, tables
 from lib.auth import Role, User
 from lib.billing import Tier
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
+from tests import ledgers
 
 JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
 # `billing-rules`, Prices: the ranges of the check.
@@ -278,20 +279,58 @@ def test_the_preview_names_who_changes_and_by_how_much(conn: Connection, shop: S
     sales = shop.people[Role.SALES]
     prices.set_individual_price(conn, shop.product_id, apart, valid_from=JUNE, tiers=flat("1"), user=sales)
     cheaper = [*RANGES[:2], Tier(251, None, Decimal("1.00"))]
-    effects = {
-        effect.customer_id: effect for effect in prices.effects(conn, shop.product_id, tiers=cheaper, valid_from=JULY)
-    }
-    assert (effects[large].before, effects[large].after) == (Decimal("460.00"), Decimal("450.00"))
-    assert (effects[large].difference, effects[large].quantity) == (Decimal("-10.00"), 300)
-    assert (effects[small].before, effects[small].difference) == (Decimal("80.00"), Decimal("0.00"))
-    assert effects[apart].individual and effects[apart].before == effects[apart].after == Decimal("60.00")
-    assert not effects[large].individual
+    found = price_effects.effects(conn, shop.product_id, tiers=cheaper, valid_from=JULY)
+    rows = {effect.customer_id: effect for effect in found.rows}
+    assert list(rows) == [large, apart], "who changes, then who has a price of its own"
+    assert (rows[large].before, rows[large].after) == (Decimal("460.00"), Decimal("450.00"))
+    assert (rows[large].difference, rows[large].quantity) == (Decimal("-10.00"), 300)
+    assert rows[apart].individual and rows[apart].before == rows[apart].after == Decimal("60.00")
+    assert not rows[large].individual and small not in rows
+    assert (found.changed, found.individual, found.same) == (1, 1, 1)
+    assert (found.before, found.after, found.difference) == (Decimal("460.00"), Decimal("450.00"), Decimal("-10.00"))
     assert len(prices.versions(conn, shop.product_id)) == 1
+
+
+def test_the_preview_is_paged_and_its_totals_are_of_all(conn: Connection, shop: Shop) -> None:
+    ids = [shop.customer(quantity) for quantity in (10, 30, 20, 20)]
+
+    def page(limit: int, offset: int) -> price_effects.Effects:
+        return price_effects.effects(
+            conn, shop.product_id, tiers=flat("1"), valid_from=JULY, limit=limit, offset=offset
+        )
+
+    first, last, beyond = page(3, 0), page(3, 3), page(3, 6)
+    assert [effect.customer_id for effect in (*first.rows, *last.rows)] == [ids[1], ids[2], ids[3], ids[0]]
+    assert beyond.rows == []
+    for found in (first, last, beyond):
+        assert (found.listed, found.before, found.after) == (4, Decimal("160.00"), Decimal("80.00"))
+    nothing = price_effects.effects(conn, shop.product_id, tiers=RANGES, valid_from=JULY)
+    assert (nothing.listed, nothing.same, nothing.rows, nothing.difference) == (0, 4, [], Decimal(0))
+
+
+def test_customers_who_have_the_same_are_told_apart_where_they_differ(conn: Connection, shop: Shop) -> None:
+    """One is rated for all who are alike: on other days, in another measure of days or with a price they are not."""
+    sales, cheaper = shop.people[Role.SALES], flat("1")
+    alike, twin, left, later, apart = (shop.customer(100) for _ in range(5))
+    customers.set_end_date(conn, left, ends_on=date(2026, 7, 15), today=JUNE, user=sales)
+    ledgers.book(conn, shop.people, later, shop.product_id, 200, JULY)
+    prices.set_individual_price(conn, shop.product_id, apart, valid_from=AUGUST, tiers=flat("3"), user=sales)
+    found = price_effects.effects(conn, shop.product_id, tiers=cheaper, valid_from=JULY)
+    rows = {effect.customer_id: effect for effect in found.rows}
+    prices.set_list_price(conn, shop.product_id, valid_from=JULY, tiers=cheaper, user=sales)
+    assert len(rows) == 5
+    for customer_id, effect in rows.items():
+        assert effect.after == shop.amount(customer_id, JULY)
+    assert rows[alike].after == rows[twin].after == Decimal("100.00")
+    assert rows[later].after == Decimal("200.00")
+    found = price_effects.effects(conn, shop.product_id, tiers=flat("2"), valid_from=AUGUST)
+    assert {effect.customer_id for effect in found.rows if effect.individual} == {apart}
+    assert left not in {effect.customer_id for effect in found.rows}
 
 
 def test_the_preview_is_what_the_saved_price_then_costs(conn: Connection, shop: Shop) -> None:
     customer_id = shop.customer(300)
-    (effect,) = prices.effects(conn, shop.product_id, tiers=flat("1.3333"), valid_from=JULY)
+    (effect,) = price_effects.effects(conn, shop.product_id, tiers=flat("1.3333"), valid_from=JULY).rows
     prices.set_list_price(conn, shop.product_id, valid_from=JULY, tiers=flat("1.3333"), user=shop.people[Role.SALES])
     assert shop.amount(customer_id, JULY) == effect.after == Decimal("399.99")
 
@@ -349,7 +388,7 @@ def test_the_preview_leaves_other_products_and_adjustments_out(conn: Connection,
     )
     prices.set_list_price(conn, other, valid_from=JUNE, tiers=flat("50"), user=admin)
     bookings.book(conn, customer_id, other, effective_on=JUNE, quantity=1, today=JUNE, user=admin)
-    (effect,) = prices.effects(conn, shop.product_id, tiers=flat("1"), valid_from=JULY)
+    (effect,) = price_effects.effects(conn, shop.product_id, tiers=flat("1"), valid_from=JULY).rows
     assert (effect.before, effect.after) == (Decimal("460.00"), Decimal("300.00"))
 
 

@@ -7,15 +7,17 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, prices
+from lib import clock, price_effects, prices
 from lib.auth import Permission, User
 from lib.billing import Tier
-from lib.prices import Effect, Version
+from lib.price_effects import Effects
+from lib.prices import Version
 from lib.products import Product
 from pages.shared import session, tier_editor, ui
 
 MONTHS_AHEAD = 24
 PAGE = 50
+_REVIEWED = "review_page"
 
 
 def from_month(key: str, *, first_open: date, today: date) -> date:
@@ -113,7 +115,6 @@ def review(
     product: Product,
     tiers: list[Tier],
     valid_from: date,
-    effects: list[Effect],
     currency: str,
     editor: str,
     request_key: UUID,
@@ -125,14 +126,12 @@ def review(
             "  \n", ", "
         )
     )
-    changed = [effect for effect in effects if not effect.individual and effect.before != effect.after]
-    individual = [effect for effect in effects if effect.individual]
-    _totals(changed, currency)
-    same = len(effects) - len(changed) - len(individual)
-    _effects_table(changed + individual, currency)
+    found = _rated(product, tiers, valid_from)
+    _totals(found, currency)
+    _effects_table(found, currency)
     st.caption(
-        f"Net amounts of {ui.month(valid_from)} as booked today. {ui.number(same)} more "
-        f"{'customer' if same == 1 else 'customers'} of this product: the same amount."
+        f"Net amounts of {ui.month(valid_from)} as booked today. {ui.number(found.same)} more "
+        f"{'customer' if found.same == 1 else 'customers'} of this product: the same amount."
     )
     st.button(
         f"Save price from {ui.month(valid_from)}",
@@ -153,10 +152,8 @@ def review_button(
             "Discard changes", key=f"{editor}_discard", type="tertiary", on_click=tier_editor.reset, args=(editor,)
         )
     if asked and entered.tiers is not None:
-        # Rated once: paging through the list asks nothing again.
-        with st.spinner("Rating the customers of this product …"), session.reading() as conn:
-            effects = prices.effects(conn, product.id, tiers=entered.tiers, valid_from=valid_from)
-        review(product, entered.tiers, valid_from, effects, currency, editor, uuid4())
+        st.session_state.pop(_REVIEWED, None)
+        review(product, entered.tiers, valid_from, currency, editor, uuid4())
 
 
 def _save(product: Product, tiers: list[Tier], valid_from: date, editor: str, request_key: UUID) -> None:
@@ -172,24 +169,27 @@ def _save(product: Product, tiers: list[Tier], valid_from: date, editor: str, re
         tier_editor.reset(editor)
 
 
-def _totals(changed: Sequence[Effect], currency: str) -> None:
-    zero = Decimal("0.00")
-    before = sum((effect.before or zero for effect in changed), zero)
-    after = sum((effect.after or zero for effect in changed), zero)
+def _rated(product: Product, tiers: list[Tier], valid_from: date) -> Effects:
+    """The page of the list that is wanted, rated anew: a list of all would be as long as the customers."""
+    page: int = st.session_state.get(_REVIEWED, 1)
+    with st.spinner("Rating the customers of this product …"), session.reading() as conn:
+        return price_effects.effects(
+            conn, product.id, tiers=tiers, valid_from=valid_from, limit=PAGE, offset=(page - 1) * PAGE
+        )
+
+
+def _totals(found: Effects, currency: str) -> None:
     with st.grid(4, gap="small", min_column_width=130):
-        st.metric("Customers that change", ui.number(len(changed)), border=True)
-        st.metric(f"Before ({currency})", ui.money(before), border=True)
-        st.metric(f"After ({currency})", ui.money(after), border=True)
-        st.metric(f"Difference ({currency})", _signed(after - before), border=True)
+        st.metric("Customers that change", ui.number(found.changed), border=True)
+        st.metric(f"Before ({currency})", ui.money(found.before), border=True)
+        st.metric(f"After ({currency})", ui.money(found.after), border=True)
+        st.metric(f"Difference ({currency})", _signed(found.difference), border=True)
 
 
-def _effects_table(effects: Sequence[Effect], currency: str) -> None:
-    if not effects:
+def _effects_table(found: Effects, currency: str) -> None:
+    if not found.listed:
         ui.empty("No customer's month changes.", icon=":material/check:")
         return
-    pages = max(1, -(-len(effects) // PAGE))
-    slot = st.container()
-    page = st.pagination(pages, key=f"review_page_{pages}") if pages > 1 else 1
     rows = [
         {
             "customer": f"{effect.number} {effect.name}",
@@ -198,7 +198,7 @@ def _effects_table(effects: Sequence[Effect], currency: str) -> None:
             "after": ui.money(effect.after),
             "difference": "own price, not touched" if effect.individual else _signed(effect.difference),
         }
-        for effect in effects[(page - 1) * PAGE : page * PAGE]
+        for effect in found.rows
     ]
     columns = {
         "customer": ui.text_column("Customer", width="medium"),
@@ -207,14 +207,16 @@ def _effects_table(effects: Sequence[Effect], currency: str) -> None:
         "after": ui.figure_column(f"After ({currency})"),
         "difference": ui.figure_column("Difference"),
     }
-    with slot:
-        ui.table(
-            rows,
-            columns,
-            key=f"review_table_{page}",
-            alt="Customers whose month changes",
-            height=min(420, 38 + 34 * len(rows)),
-        )
+    page = st.session_state.get(_REVIEWED, 1)
+    ui.table(
+        rows,
+        columns,
+        key=f"review_table_{page}",
+        alt="Customers whose month changes",
+        height=min(420, 38 + 34 * len(rows)),
+    )
+    if found.listed > PAGE:
+        st.pagination(-(-found.listed // PAGE), key=_REVIEWED)
 
 
 def _signed(value: Decimal | None) -> str:
