@@ -4,7 +4,7 @@ The row in `customers` is the state now; `lib/lifecycles.py` keeps its dated his
 reads the days that count. What a state allows says `lib/customer_states.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -104,6 +104,15 @@ def held(conn: Connection, customer_id: int) -> Customer:
     if row is None:
         raise NotFound("This customer does not exist.")
     return Customer(**row._mapping)
+
+
+def several(conn: Connection, customer_ids: Sequence[int], *, hold: bool = False) -> list[Customer]:
+    """These customers in the order of their names; with `hold` other writes on them wait, as for `held`."""
+    query = select(*_COLUMNS).where(customers.c.id.in_(customer_ids)).order_by(customers.c.id)
+    if hold:  # in the order of ids, so that two who hold several don't wait for each other
+        query = query.with_for_update(key_share=True)
+    found = [Customer(**row._mapping) for row in conn.execute(query)]
+    return sorted(found, key=lambda customer: (customer.name.casefold(), customer.id))
 
 
 def held_for_change(conn: Connection, customer_id: int, action: Action = Action.EDIT) -> Customer:
@@ -216,7 +225,7 @@ def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | Non
     before = held_for_change(conn, customer_id, Action.CONVERT)
     require_end_date(ends_on, billed=True, earliest=start)
     rewrite(conn, customer_id, phase="billed", billed_from=start, ends_on=ends_on, tenant_type="commercial")
-    lifecycles.change_from(conn, customer_id, start, user, billed=True, ends_on=ends_on)
+    lifecycles.change_from(conn, [customer_id], start, user, billed=True, ends_on=ends_on)
     after = {"phase": PHASES["billed"], "billed_from": start, "ends_on": ends_on, "tenant_type": "commercial"}
     _done(conn, "convert to billed", before, user, **after)
 
@@ -243,10 +252,21 @@ def move_end(
 
     The caller holds the open month and the customer, and records and rates what it did.
     """
-    resumes = before.ends_on is not None and before.ends_on < today and (ends_on is None or ends_on >= today)
-    rewrite(conn, before.id, ends_on=ends_on)
-    day = max(today, first_open) if resumes else first_open
-    lifecycles.change_from(conn, before.id, day, user, ends_on=ends_on)
+    move_ends(conn, [before], ends_on, first_open=first_open, today=today, user=user)
+
+
+def move_ends(
+    conn: Connection, several: Sequence[Customer], ends_on: date | None, *, first_open: date, today: date, user: User
+) -> None:
+    """`move_end` for many customers at once."""
+    rewrite_all(conn, [before.id for before in several], ends_on=ends_on)
+    past = [before.id for before in several if before.ends_on is not None and before.ends_on < today]
+    resumed = past if ends_on is None or ends_on >= today else []
+    others = [before.id for before in several if before.id not in set(resumed)]
+    # Who had ended is charged again from today on, never for the days between.
+    for ids, day in ((resumed, max(today, first_open)), (others, first_open)):
+        if ids:
+            lifecycles.change_from(conn, ids, day, user, ends_on=ends_on)
 
 
 def deactivate(conn: Connection, customer_id: int, *, reason: str = "", today: date, user: User) -> None:
@@ -267,7 +287,7 @@ def _switch(conn: Connection, customer_id: int, action: Action, *, reason: str, 
     before = held_for_change(conn, customer_id, action)
     active = action is Action.ACTIVATE
     rewrite(conn, customer_id, active=active, deactivation_reason=reason)
-    lifecycles.change_from(conn, customer_id, start, user, active=active)
+    lifecycles.change_from(conn, [customer_id], start, user, active=active)
     _done(conn, str(action), before, user, active=active, deactivation_reason=reason)
 
 
@@ -302,8 +322,13 @@ def rewrite(conn: Connection, customer_id: int, **values: Any) -> None:
 
     For verbs: the caller holds the customer, and its permission and audit entry are the caller's.
     """
+    rewrite_all(conn, [customer_id], **values)
+
+
+def rewrite_all(conn: Connection, customer_ids: Sequence[int], **values: Any) -> None:
+    """`rewrite` for many customers at once."""
     conn.execute(
-        update(customers).where(customers.c.id == customer_id).values(version=customers.c.version + 1, **values)
+        update(customers).where(customers.c.id.in_(customer_ids)).values(version=customers.c.version + 1, **values)
     )
 
 

@@ -6,11 +6,11 @@ from it, so no job has to run for an end date to end something (row N3).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, text
 
 from lib import periods
 from lib.auth import User
@@ -27,7 +27,6 @@ class Status:
     billed: bool
     active: bool
     ends_on: date | None
-    id: int = field(default=0, compare=False)
 
 
 def append(conn: Connection, statuses: Sequence[Status], user: User) -> None:
@@ -49,17 +48,32 @@ def append(conn: Connection, statuses: Sequence[Status], user: User) -> None:
         )
 
 
-def change_from(conn: Connection, customer_id: int, day: date, user: User, **change: Any) -> None:
-    """Append the changed status from `day` on: on that day, and on each later day the history names."""
-    history = [
-        Status(row.customer_id, row.effective_on, row.billed, row.active, row.ends_on, row.id)
-        for row in conn.execute(
-            select(lifecycle).where(lifecycle.c.customer_id == customer_id).order_by("effective_on", "id")
-        )
-    ]
+def change_from(conn: Connection, customer_ids: Sequence[int], day: date, user: User, **change: Any) -> None:
+    """Append the changed status from `day` on: on that day, and on each later day the history names.
+
+    Set-based, for one customer or for many. `change` gives active, billed or ends_on.
+    """
+    columns = ", ".join(
+        f"CAST(:{name} AS {kind})" if name in change else name
+        for name, kind in (("billed", "boolean"), ("active", "boolean"), ("ends_on", "date"))
+    )
     # Nothing is said of the days before it was a customer: they would be charged like its first one.
-    day = max(day, history[0].effective_on)
-    until = [status for status in history if status.effective_on <= day]
-    later = {status.effective_on: status for status in history if status.effective_on > day}
-    first = replace(until[-1], effective_on=day)
-    append(conn, [replace(status, **change) for status in (first, *later.values())], user)
+    statement = f"""
+        WITH begin AS (
+            SELECT customer_id, greatest(min(effective_on), CAST(:day AS date)) AS day
+              FROM lifecycle WHERE customer_id = ANY(CAST(:ids AS bigint[])) GROUP BY customer_id
+        ), standing AS (
+            SELECT DISTINCT ON (b.customer_id) b.customer_id, b.day AS effective_on, l.billed, l.active, l.ends_on
+              FROM begin b JOIN lifecycle l ON l.customer_id = b.customer_id AND l.effective_on <= b.day
+             ORDER BY b.customer_id, l.effective_on DESC, l.id DESC
+        ), later AS (
+            SELECT DISTINCT ON (b.customer_id, l.effective_on)
+                   b.customer_id, l.effective_on, l.billed, l.active, l.ends_on
+              FROM begin b JOIN lifecycle l ON l.customer_id = b.customer_id AND l.effective_on > b.day
+             ORDER BY b.customer_id, l.effective_on, l.id DESC
+        )
+        INSERT INTO lifecycle (customer_id, effective_on, billed, active, ends_on, recorded_by)
+        SELECT customer_id, effective_on, {columns}, :user_id
+          FROM (SELECT * FROM standing UNION ALL SELECT * FROM later) status ORDER BY customer_id, effective_on"""
+    with conflicts(periods.REFUSALS):
+        conn.execute(text(statement), {"ids": list(customer_ids), "day": day, "user_id": user.id, **change})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from lib import customer_lists
 from lib.audit import like_escaped
 
 LONGEST = 200
@@ -37,7 +38,8 @@ def hits(conn: Connection, typed: str, *, limit: int = LIMIT) -> list[Hit]:
     if sum(len(word) for word in words) < SHORTEST:
         return []
     found = _documents(conn, typed.strip()[:LONGEST])
-    found += _customers(conn, words, limit=limit)
+    customers = customer_lists.find(conn, " ".join(words), limit=limit)
+    found += [Hit("customer", customer.id, customer.name, customer.number) for customer in customers]
     if len(words) == 1 and len(words[0]) >= SHORTEST:
         known = {hit.id for hit in found if hit.kind == "customer"}
         found += [hit for hit in _people(conn, words[0], limit=limit) if hit.id not in known]
@@ -59,17 +61,6 @@ def _documents(conn: Connection, typed: str) -> list[Hit]:
     return [Hit("document", row.id, row.number, row.buyer or "") for row in rows]
 
 
-def _customers(conn: Connection, words: list[str], *, limit: int) -> list[Hit]:
-    values = {f"word{place}": f"%{like_escaped(word.lower())}%" for place, word in enumerate(words)}
-    where = " AND ".join(f"c.search LIKE :{name}" for name in values)
-    rows = conn.execute(
-        text(f"""SELECT c.id, c.name, c.number, c.contact_email FROM customers c
-                  WHERE {where} AND c.erased_at IS NULL ORDER BY c.sort_name, c.id LIMIT :limit"""),
-        values | {"limit": limit},
-    )
-    return [Hit("customer", row.id, row.name, _joined(row.number, row.contact_email)) for row in rows]
-
-
 def _people(conn: Connection, word: str, *, limit: int) -> list[Hit]:
     """Customers one of whose users has this e-mail address."""
     rows = conn.execute(
@@ -79,8 +70,4 @@ def _people(conn: Connection, word: str, *, limit: int) -> list[Hit]:
                  ORDER BY c.sort_name, c.id, u.email LIMIT :limit"""),
         {"word": f"%{like_escaped(word.lower())}%", "limit": limit},
     )
-    return [Hit("customer", row.id, row.name, _joined(row.number, row.email)) for row in rows]
-
-
-def _joined(*parts: str) -> str:
-    return " · ".join(part for part in parts if part)
+    return [Hit("customer", row.id, row.name, f"{row.number} · {row.email}") for row in rows]
