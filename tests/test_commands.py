@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lib import __main__, customer_lists, db, local, report_files
+from lib import __main__, audit, customer_lists, db, local, mail_server, report_files, vault
 from lib.report_filters import Filters
 from tests import closes
 from tests.closes import JUNE
@@ -116,6 +116,28 @@ def test_backup_and_restore(capsysbinary: Any, tmp_path: Path) -> None:
     assert count("audit_log", "action = 'restore'") == 1
 
 
+def test_keys_are_made_and_rotated(capsysbinary: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = (run(capsysbinary, "new-key")[1].decode().strip() for _ in range(2))
+    monkeypatch.setenv(vault.VARIABLE, old)
+    with db.transaction() as conn:
+        conn.execute(
+            text("UPDATE mail_server SET password = :sealed"),
+            {"sealed": vault.sealed("secret", about=mail_server.ABOUT)},
+        )
+    assert run(capsysbinary, "rotate-keys", "--as", "fiona")[0] == 2, "admins alone"
+    monkeypatch.setenv(vault.VARIABLE, f"{new},{old}")
+    code, out, err = run(capsysbinary, "rotate-keys", "--as", "adam")
+    assert (code, err) == (0, "") and b"the mail server's password: sealed anew" in out
+    assert b"the mail server's password: nothing to do" in run(capsysbinary, "rotate-keys", "--as", "adam")[1]
+    monkeypatch.setenv(vault.VARIABLE, new)
+    with db.transaction() as conn:
+        sealed = conn.scalar(text("SELECT password FROM mail_server"))
+        assert vault.opened(bytes(sealed or b""), about=mail_server.ABOUT) == "secret"
+        assert new.partition(":")[2] not in str(audit.entries(conn, object_type="keys"))
+    monkeypatch.delenv(vault.VARIABLE)
+    assert "no key for that yet" in run(capsysbinary, "rotate-keys", "--as", "adam")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -169,6 +191,9 @@ def test_help_says_what_each_command_does(capsysbinary: Any) -> None:
         "backup",
         "restore",
         "demo",
+        "work",
+        "new-key",
+        "rotate-keys",
     ):
         assert f"\n    {command}".encode() in out
         assert run(capsysbinary, command, "--help")[0] == 0

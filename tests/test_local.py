@@ -15,7 +15,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from lib import db
+from lib import db, local, vault
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., "subprocess.Popen[str]"]
@@ -59,6 +59,17 @@ def wait_for_address(process: "subprocess.Popen[str]", port: int) -> None:
     assert any(f"http://127.0.0.1:{port}" in line for line in lines)
 
 
+def worker_of(process: "subprocess.Popen[str]", *, other_than: int = 0) -> psutil.Process:
+    """The worker, once it runs; one that ended and was not looked at yet doesn't."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children():
+            if child.pid != other_than and child.status() != psutil.STATUS_ZOMBIE and "work" in child.cmdline():
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")
+
+
 def test_an_own_postgres_gets_the_schema_and_nothing_else(run: Run, port: int) -> None:
     process = run(FORWARDED_ALLOW_IPS="127.0.0.1")
     wait_for_address(process, port)
@@ -70,6 +81,10 @@ def test_an_own_postgres_gets_the_schema_and_nothing_else(run: Run, port: int) -
     with urllib.request.urlopen(request) as answer:
         assert "secure" in answer.headers["set-cookie"].lower(), "the proxy was named"
 
+    first = worker_of(process)
+    first.kill()
+    worker_of(process, other_than=first.pid)  # one that died is replaced
+    started = psutil.Process(process.pid).children()
     for _ in range(2):  # an impatient Ctrl-C
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
@@ -78,16 +93,26 @@ def test_an_own_postgres_gets_the_schema_and_nothing_else(run: Run, port: int) -
     assert "password" not in printed
     with closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server still runs"
+    assert not any(child.is_running() for child in started)
 
 
 def test_a_killed_runner_leaves_nothing_running(run: Run, port: int) -> None:
     process = run()
     wait_for_address(process, port)
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert children
+    assert worker_of(process)
+    started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=30)
     assert not alive
+
+
+def test_the_demos_key_is_made_once_and_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "KEYS", tmp_path / "keys")
+    made = local._own_keys()
+    assert local._own_keys() == made and [path.name for path in tmp_path.iterdir()] == ["keys"]
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv(vault.VARIABLE, made)
+    assert vault.opened(vault.sealed("x", about="y"), about="y") == "x"
 
 
 def test_a_port_in_use_is_said_before_anything_starts(run: Run, port: int) -> None:
