@@ -10,6 +10,7 @@ from uuid import UUID
 import streamlit as st
 
 from lib import (
+    bulk,
     clock,
     customer_fields,
     customer_lists,
@@ -23,11 +24,11 @@ from lib import (
 from lib.auth import Permission, User
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
-from pages.shared import customer_deletion, customer_form, forms, session, ui
+from pages.shared import customer_bulk, customer_deletion, customer_form, forms, session, ui
 
 PAGE = 25
 NEW = "new_customer"
-_GO_TO, _MADE = "customer_to_open", "customer_made"
+_GO_TO, _MADE, _ALL = "customer_to_open", "customer_made", "customers_chosen"
 PHASES = {"billed": "Billed", "test": "Test"}
 # In the URL as they are written here.
 ORDERS = {
@@ -81,8 +82,10 @@ def _open(customer_id: int) -> None:
 
 
 def _clear() -> None:
-    for name in ("search", "payment", "mode", "status", "warning"):
-        st.session_state[f"customer_{name}"] = "" if name == "search" else []
+    for name in ("payment", "mode", "status", "warning", "tag"):
+        st.session_state[f"customer_{name}"] = []
+    st.session_state.customer_search = ""
+    st.session_state.customer_until = None
     _first_page()
 
 
@@ -179,7 +182,7 @@ def draw_filters() -> Filters:
     bound: dict[str, Any] = {"bind": "query-params", "on_change": _first_page}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         search = st.text_input(
-            "Search", key="customer_search", type="search", live="300ms", max_chars=200, width=250,
+            "Search", key="customer_search", type="search", live="300ms", max_chars=200, width=225,
             placeholder="Name, number, contact, e-mail, VAT ID", **bound,
         )  # fmt: skip
         statuses = st.multiselect(
@@ -188,30 +191,46 @@ def draw_filters() -> Filters:
             format_func=ui.word,
             key="customer_status",
             placeholder="All",
-            width=160,
+            width=130,
             **bound,
         )
         methods = st.multiselect(
             "Payment method", list(customer_fields.PAYMENT_METHODS), key="customer_payment",
-            format_func=customer_fields.PAYMENT_METHODS.__getitem__, placeholder="All", width=165, **bound,
+            format_func=customer_fields.PAYMENT_METHODS.__getitem__, placeholder="All", width=145, **bound,
         )  # fmt: skip
         modes = st.multiselect(
-            "Service mode", list(customer_fields.SERVICE_MODES), key="customer_mode", placeholder="All", width=160,
+            "Service mode", list(customer_fields.SERVICE_MODES), key="customer_mode", placeholder="All", width=135,
             format_func=lambda one: customer_fields.SERVICE_MODES[one], **bound,
         )  # fmt: skip
-        warned = st.multiselect(
-            "Quota warning", list(quota_warnings.LEVELS), key="customer_warning", placeholder="All", width=160,
-            format_func=lambda one: quota_warnings.LEVELS[one], help="Of quotas, and of the day a licence expires.",
-            **bound,
-        )  # fmt: skip
-        st.selectbox("Order", list(ORDERS), key="customer_order", width=185, **bound)
-    return Filters(None, search or "", tuple(methods), tuple(modes), tuple(statuses), tuple(warned))
+        with st.popover("More filters", key="customer_more", icon=":material/filter_list:"):
+            warned, ends_until, tags = draw_more_filters(bound)
+        st.selectbox("Order", list(ORDERS), key="customer_order", width=175, **bound)
+    return Filters(
+        None, search or "", tuple(methods), tuple(modes), tuple(statuses), tuple(warned), ends_until, tuple(tags)
+    )
+
+
+def draw_more_filters(bound: dict[str, Any]) -> tuple[list[str], date | None, list[str]]:
+    """Those that are asked for less often."""
+    warned = st.multiselect(
+        "Quota warning", list(quota_warnings.LEVELS), key="customer_warning", placeholder="All",
+        format_func=lambda one: quota_warnings.LEVELS[one], help="Of quotas, and of the day a licence expires.",
+        **bound,
+    )  # fmt: skip
+    ends_until = st.date_input("Ends on or before", value=None, key="customer_until", format=customer_form.DAY, **bound)
+    with session.reading() as conn:
+        known = customer_lists.tags(conn)
+    tags = st.multiselect("Tag", known, key="customer_tag", placeholder="All", **bound)
+    return warned, ends_until, tags
 
 
 def draw_table(rows: list[Row], today: date, *, phase: str, currency: str) -> None:
     """The page of the list; a click on a row opens it, a click on a header orders by it."""
     order = st.session_state.customer_order
     ids = [row.id for row in rows]
+    if st.session_state.get("customer_several"):
+        draw_choice(rows, today, phase=phase, currency=currency)
+        return
     # Another list is another table: a cell that was clicked in the last one is not clicked in this.
     table = f"customers_{hash((tuple(ids), order))}"
     ui.table(
@@ -222,6 +241,50 @@ def draw_table(rows: list[Row], today: date, *, phase: str, currency: str) -> No
         on_select=partial(_clicked, table, ids),
         selection_mode=["single-cell", "single-column"],
     )
+
+
+def draw_choice(rows: list[Row], today: date, *, phase: str, currency: str) -> None:
+    """The page of the list with boxes to choose several customers by."""
+    ids = [row.id for row in rows]
+    everybody = st.session_state.get(_ALL)
+    if everybody is None:
+        event = ui.table(
+            [_cells(row) for row in rows],
+            _columns(phase, today, currency),
+            key=f"several_{hash(tuple(ids))}",
+            alt=f"{PHASES[phase]} customers, with boxes to choose several",
+            on_select="rerun",
+            selection_mode="multi-row",
+        )
+        picked = [ids[place] for place in event.selection.rows]
+    else:
+        picked = everybody
+    customer_bulk.draw(picked, user)
+
+
+def _choose_all(filters: Filters, today: date) -> None:
+    with session.reading() as conn:
+        st.session_state[_ALL] = customer_lists.chosen(conn, filters, today=today, limit=bulk.MOST)
+
+
+def _choose_anew() -> None:
+    st.session_state.pop(_ALL, None)
+
+
+def draw_several(filters: Filters, listing: Listing, today: date) -> None:
+    """The switch to choose several customers, and all that match at once."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.toggle("Select several", key="customer_several", on_change=_choose_anew)
+        if not st.session_state.customer_several:
+            return
+        total = listing.counts[filters.phase or "billed"]
+        if st.session_state.get(_ALL) is not None:
+            st.button("Choose by hand instead", key="several_anew", type="tertiary", on_click=_choose_anew)
+        elif total > len(listing.rows):
+            limited = f"all {counted(total)} that match" if total <= bulk.MOST else f"the first {bulk.MOST:,}"
+            st.button(
+                f"Select {limited}", key="several_all", type="tertiary", on_click=_choose_all, args=(filters, today)
+            )
 
 
 def _cells(row: Row) -> dict[str, Any]:
@@ -363,6 +426,8 @@ def draw() -> None:
         st.query_params["phase"] = phase
     if listing.rows:
         draw_export(narrowed, today, export_slot)
+        if user.may(Permission.EDIT_CUSTOMERS):
+            draw_several(narrowed, listing, today)
         draw_table(listing.rows, today, phase=phase, currency=company.currency)
         draw_paging(listing, phase, number)
     else:

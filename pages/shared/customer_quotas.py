@@ -117,7 +117,7 @@ def _open_end(view: View, quota: Quota) -> None:
 def _add(view: View) -> None:
     session.close_or_explain()
     with st.form(FORM, border=False):
-        forms.choice(FORM, "kind", "Quota of", quotas.KINDS, lambda one: f"{quotas.KINDS[one]} ({quotas.UNITS[one]})")
+        forms.choice(FORM, "kind", "Quota of", quotas.KINDS, _measured)
         _fields()
         st.form_submit_button(
             "Add quota", key="quota_go", type="primary", on_click=_save_new,
@@ -128,7 +128,7 @@ def _add(view: View) -> None:
 @st.dialog("Edit quota", icon=":material/edit:")
 def _edit(quota: Quota) -> None:
     session.close_or_explain()
-    st.markdown(f"{quotas.KINDS[quota.kind]}, in {quotas.UNITS[quota.kind]}")
+    st.markdown(_measured(quota.kind))
     with st.form(FORM, border=False):
         _fields()
         st.form_submit_button("Save quota", key="quota_go", type="primary", on_click=_save, args=(quota.id,))
@@ -141,6 +141,11 @@ def _end(quota: Quota) -> None:
     with st.form(END_FORM, border=False):
         _day(END_FORM, "until_day", "Last day")
         st.form_submit_button("End quota", key="quota_end_go", type="primary", on_click=_save_end, args=(quota.id,))
+
+
+def _measured(kind: str) -> str:
+    name, unit = quotas.KINDS[kind], quotas.UNITS[kind]
+    return name if unit == name.lower() else f"{name} ({unit})"
 
 
 def _fields() -> None:
