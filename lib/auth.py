@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lib.errors import NotAllowed
+from lib.errors import NotAllowed, NotFound
 
 
 class Role(StrEnum):
@@ -87,3 +87,27 @@ def require(user: User, permission: Permission) -> None:
     """Refuse with NotAllowed unless the person's role allows it. First line of every write."""
     if not user.may(permission):
         raise NotAllowed(f"Your role ({user.role}) may not {permission}. Ask an admin if you need to.")
+
+
+@dataclass(frozen=True)
+class PortalUser:
+    """One of a customer's users, who acts in the portal: looked up anew for each action, and good for that customer."""
+
+    id: int
+    customer_id: int
+    email: str
+    name: str
+    is_main: bool
+    self_service: bool
+    customer_name: str
+
+    @property
+    def may_edit_address(self) -> bool:
+        """Whether this person edits their company's address (row G3)."""
+        return self.is_main and self.self_service
+
+
+def require_own(user: PortalUser, customer_id: int | None, *, what: str) -> None:
+    """Refuse with NotFound what belongs to another customer, in the words for what doesn't exist at all."""
+    if customer_id != user.customer_id:
+        raise NotFound(f"This {what} does not exist.")

@@ -2,6 +2,9 @@
 
 They are something else than licensed users, which are a booked quantity, and never change a charge.
 A customer has at most one main user. Whoever was invited and has not set a password is *invited*.
+
+Inviting, deactivating and activating is also done in the portal, by the customer's users among themselves: they are
+a team with equal rights (row G5). Of another customer's users these functions know nothing then.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from lib import audit, customer_user_fields, customers, links, mails, passwords, sessions
-from lib.auth import Permission, User, require
+from lib.auth import Permission, PortalUser, User, require, require_own
 from lib.customers import Customer
 from lib.db import conflicts
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
@@ -22,6 +25,7 @@ from lib.requests import once
 from lib.tables import customer_users
 
 TAKEN = "Somebody signs in with this e-mail address already. Each user needs an address of their own."
+_MAIN_STAYS = "{} is the main user. {} somebody else the main user first."
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def invite(
     surname: str = "",
     main: bool = False,
     send: bool = True,
-    user: User,
+    user: User | PortalUser,
     request_key: UUID | None = None,
 ) -> int:
     """Add a user and queue the mail with their invite; returns the id (row G4). The e-mail is the login.
@@ -144,7 +148,7 @@ def invite(
     `resend_invite`: for an import. Raises Invalid at the field, also where somebody signs in with
     this address already.
     """
-    require(user, Permission.EDIT_CUSTOMERS)
+    _require(user, customer_id)
     once(conn, request_key)
     customer = customers.held_for_change(conn, customer_id)
     given = {"salutation": salutation, "first_name": first_name, "surname": surname, "email": email}
@@ -170,11 +174,10 @@ def invite_contact(conn: Connection, customer_id: int, *, user: User, request_ke
         raise Invalid(str(refusal), field="contact_email") from refusal
 
 
-def resend_invite(conn: Connection, user_id: int, *, user: User, request_key: UUID | None = None) -> None:
+def resend_invite(conn: Connection, user_id: int, *, user: User | PortalUser, request_key: UUID | None = None) -> None:
     """Mail a new invite to a user who has not registered; the link of the one before is void (row G4)."""
-    require(user, Permission.EDIT_CUSTOMERS)
+    customer, person = _held_by(conn, user_id, user)
     once(conn, request_key)
-    customer, person = _held(conn, user_id)
     if person.deactivated_at is not None:
         raise Conflict(f"{person.name} is deactivated. Activate them first, then send the invite.")
     if person.registered_at is not None:
@@ -197,7 +200,7 @@ def accept(conn: Connection, secret: str, password: str) -> int:
     if person.registered_at is not None:
         raise Conflict("You have registered already. Sign in with your e-mail address and your password.")
     require_good_password(password, email=person.email)
-    _save(conn, user_id, {"password_hash": passwords.hashed(password), "registered_at": func.now()})
+    rewrite(conn, user_id, {"password_hash": passwords.hashed(password), "registered_at": func.now()})
     audit.record(
         conn, "accept invite", "customer user", user_id, user_id=None, customer_user_id=user_id,
         customer_id=person.customer_id, changes={"user": (None, person.email), "registered": (False, True)},
@@ -230,36 +233,36 @@ def edit(conn: Connection, user_id: int, *, version: int, changes: Mapping[str, 
         return
     _require_version(before, version)
     with _own_email():
-        _save(conn, user_id, values)
+        rewrite(conn, user_id, values)
     if "email" in changed:
         links.void(conn, user_id)
     who = {} if "email" in changed else {"user": (None, before.email)}
     _record(conn, "edit", before, user, **who, **told(changed))
 
 
-def deactivate(conn: Connection, user_id: int, *, version: int, user: User) -> None:
-    """Shut a user out at once: sessions end, links are void. Not the main user (row G11)."""
-    require(user, Permission.EDIT_CUSTOMERS)
-    _, person = _held(conn, user_id)
+def deactivate(conn: Connection, user_id: int, *, version: int, user: User | PortalUser) -> None:
+    """Shut a user out at once: sessions end, links are void. Not the main user (row G11), nor in the portal oneself."""
+    _, person = _held_by(conn, user_id, user)
     if person.deactivated_at is not None:
         raise AlreadyDone(f"{person.name} is deactivated already.")
     if person.is_main:
-        raise Conflict(f"{person.name} is the main user. Make somebody else the main user first.")
+        raise Conflict(_MAIN_STAYS.format(person.name, "Ask us to make" if isinstance(user, PortalUser) else "Make"))
+    if isinstance(user, PortalUser) and user.id == user_id:
+        raise Conflict("You can't deactivate yourself. Ask a colleague to do it.")
     _require_version(person, version)
-    _save(conn, user_id, {"deactivated_at": func.now()})
+    rewrite(conn, user_id, {"deactivated_at": func.now()})
     links.void(conn, user_id)
     sessions.end_portal(conn, person.customer_id, customer_user_id=user_id)
     _record(conn, "deactivate", person, user, user=(None, person.email), active=(True, False))
 
 
-def activate(conn: Connection, user_id: int, *, version: int, user: User) -> None:
+def activate(conn: Connection, user_id: int, *, version: int, user: User | PortalUser) -> None:
     """Let a deactivated user sign in again with the password they had; who had none is invited anew."""
-    require(user, Permission.EDIT_CUSTOMERS)
-    _, person = _held(conn, user_id)
+    _, person = _held_by(conn, user_id, user)
     if person.deactivated_at is None:
         raise AlreadyDone(f"{person.name} is not deactivated.")
     _require_version(person, version)
-    _save(conn, user_id, {"deactivated_at": None})
+    rewrite(conn, user_id, {"deactivated_at": None})
     _record(conn, "activate", person, user, user=(None, person.email), active=(False, True))
 
 
@@ -275,8 +278,8 @@ def make_main(conn: Connection, user_id: int, *, version: int, user: User) -> No
     _require_version(person, version)
     former = main_user(conn, person.customer_id)
     if former is not None:
-        _save(conn, former.id, {"is_main": False})
-    _save(conn, user_id, {"is_main": True})
+        rewrite(conn, former.id, {"is_main": False})
+    rewrite(conn, user_id, {"is_main": True})
     _record(conn, "change main user", person, user, main_user=(former and former.email, person.email))
 
 
@@ -289,7 +292,7 @@ def forget(conn: Connection, customer_id: int) -> int:
 
 
 def _insert(
-    conn: Connection, customer: Customer, given: Mapping[str, Any], *, main: bool, user: User, action: str
+    conn: Connection, customer: Customer, given: Mapping[str, Any], *, main: bool, user: User | PortalUser, action: str
 ) -> int:
     values = customer_user_fields.checked(given)
     present = main_user(conn, customer.id)
@@ -306,22 +309,23 @@ def _insert(
     changes = told(audit.difference({}, {name: value for name, value in values.items() if value}))
     if "is_main" in changes:
         changes["main"] = changes.pop("is_main")
-    audit.record(conn, action, "customer user", new_id, user_id=user.id, customer_id=customer.id, changes=changes)
+    audit.record(conn, action, "customer user", new_id, customer_id=customer.id, changes=changes, **_actor(user))
     return new_id
 
 
-def _send_invite(conn: Connection, customer: Customer, user_id: int, user: User) -> None:
-    _save(conn, user_id, {"invited_at": func.now(), "invited_by": user.id})
+def _send_invite(conn: Connection, customer: Customer, user_id: int, user: User | PortalUser) -> None:
+    staff_id = _actor(user)["user_id"]
+    rewrite(conn, user_id, {"invited_at": func.now(), "invited_by": staff_id})
     person = customer_user(conn, user_id)
     mails.queue(
         conn,
         "invite",
         recipient=person.email,
         language=customer.language,
-        values={"name": _addressed(person, customer.language), "customer": customer.name},
+        values={"name": addressed(person, customer.language), "customer": customer.name},
         customer_id=customer.id,
         link_id=links.create(conn, user_id, "invite"),
-        user_id=user.id,
+        user_id=staff_id,
     )
 
 
@@ -334,6 +338,27 @@ def _held(conn: Connection, user_id: int) -> tuple[Customer, CustomerUser]:
     return customer, customer_user(conn, user_id)
 
 
+def _held_by(conn: Connection, user_id: int, user: User | PortalUser) -> tuple[Customer, CustomerUser]:
+    """`_held`, for one who may change this customer's users."""
+    customer_id = conn.scalar(select(customer_users.c.customer_id).where(customer_users.c.id == user_id))
+    _require(user, customer_id)
+    return _held(conn, user_id)
+
+
+def _require(user: User | PortalUser, customer_id: int | None) -> None:
+    """Of us, who may edit customers; of a customer's users, each for their own customer."""
+    if isinstance(user, PortalUser):
+        require_own(user, customer_id, what="user")
+    else:
+        require(user, Permission.EDIT_CUSTOMERS)
+
+
+def _actor(user: User | PortalUser) -> dict[str, int | None]:
+    """Who did it, as the audit log takes it."""
+    of_customer = isinstance(user, PortalUser)
+    return {"user_id": None if of_customer else user.id, "customer_user_id": user.id if of_customer else None}
+
+
 def _require_version(person: CustomerUser, version: int) -> None:
     if person.version != version:
         raise Conflict(
@@ -341,7 +366,8 @@ def _require_version(person: CustomerUser, version: int) -> None:
         )
 
 
-def _save(conn: Connection, user_id: int, values: Mapping[str, Any]) -> None:
+def rewrite(conn: Connection, user_id: int, values: Mapping[str, Any]) -> None:
+    """Write columns of a user's row as they are, so that lists drawn before lose. For verbs, which check and record."""
     conn.execute(
         update(customer_users)
         .where(customer_users.c.id == user_id)
@@ -358,10 +384,12 @@ def _own_email() -> Iterator[None]:
         raise Invalid(str(taken), field="email") from taken
 
 
-def _record(conn: Connection, action: str, person: CustomerUser, by: User, **changes: audit.Change) -> None:
+def _record(
+    conn: Connection, action: str, person: CustomerUser, by: User | PortalUser, **changes: audit.Change
+) -> None:
     audit.record(
-        conn, action, "customer user", person.id, user_id=by.id, customer_id=person.customer_id,
-        changes=changes or {"user": (None, person.email)},
+        conn, action, "customer user", person.id, customer_id=person.customer_id,
+        changes=changes or {"user": (None, person.email)}, **_actor(by),
     )  # fmt: skip
 
 
@@ -371,7 +399,7 @@ def told(changes: Mapping[str, audit.Change]) -> dict[str, audit.Change]:
     return {name: (shown(name, before), shown(name, after)) for name, (before, after) in changes.items()}
 
 
-def _addressed(person: CustomerUser, language: str) -> str:
+def addressed(person: CustomerUser, language: str) -> str:
     return customer_user_fields.addressed(
         salutation=person.salutation, first_name=person.first_name, surname=person.surname, language=language
     )

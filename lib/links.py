@@ -6,8 +6,9 @@ table holds it and nobody reads it there; what is kept is its hash, by which it 
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from lib import customers, vault
 from lib.db import conflicts
@@ -18,6 +19,9 @@ from lib.tables import customer_users, user_links
 DAYS = {"invite": 7, "registration": 7, "password_reset": 1}
 _ABOUT = "user_links.secret"
 _ALIVE = (user_links.c.used_at.is_(None), user_links.c.voided_at.is_(None))
+_LINKS = select(
+    user_links, customer_users.c.customer_id, (user_links.c.expires_at <= func.now()).label("expired")
+).join(customer_users, customer_users.c.id == user_links.c.user_id)
 _ASK = {
     "invite": "Ask whoever invited you to send a new invite.",
     "registration": "Register again.",
@@ -72,33 +76,43 @@ def user_of(conn: Connection, given: str, purpose: str) -> int | None:
     return user_id
 
 
+def require_working(conn: Connection, given: str, purpose: str) -> int:
+    """Whose link this is; raises in words why it doesn't work (any more). Uses nothing up: for the page it opens."""
+    link = _known(conn, given, purpose)
+    _require_alive(link)
+    user_id: int = link.user_id
+    return user_id
+
+
 def use(conn: Connection, given: str, purpose: str) -> int:
     """Use a link up and return whose it is. Works once; raises in words why it doesn't work (any more)."""
-    known = conn.execute(
-        select(user_links.c.id, customer_users.c.customer_id)
-        .join(customer_users, customer_users.c.id == user_links.c.user_id)
-        .where(user_links.c.token_hash == _hash(given), user_links.c.purpose == purpose)
-    ).one_or_none()
-    if known is None:
-        raise NotFound("This link is not known. Open it from the mail once more, or copy all of it.")
+    known = _known(conn, given, purpose)
     # The customer first, then the link: in this order every write on a customer's people takes them.
     customers.held(conn, known.customer_id)
-    link = conn.execute(
-        select(user_links, (user_links.c.expires_at <= func.now()).label("expired"))
-        .where(user_links.c.id == known.id)
-        .with_for_update()
-    ).one()
+    link = conn.execute(_LINKS.where(user_links.c.id == known.id).with_for_update(of=user_links)).one()
+    _require_alive(link)
+    conn.execute(update(user_links).where(user_links.c.id == link.id).values(used_at=func.now()))
+    user_id: int = link.user_id
+    return user_id
+
+
+def _known(conn: Connection, given: str, purpose: str) -> Row[Any]:
+    query = _LINKS.where(user_links.c.token_hash == _hash(given), user_links.c.purpose == purpose)
+    link = conn.execute(query).one_or_none()
+    if link is None:
+        raise NotFound("This link is not known. Open it from the mail once more, or copy all of it.")
+    return link
+
+
+def _require_alive(link: Row[Any]) -> None:
     if link.used_at is not None:
         raise Conflict("This link was used already; it works once. Sign in with the password that was set by it.")
     if link.voided_at is not None:
         raise Conflict(
-            f"This link does not work any more. Use the one in the newest mail, if there is one. {_ASK[purpose]}"
+            f"This link does not work any more. Use the one in the newest mail, if there is one. {_ASK[link.purpose]}"
         )
     if link.expired:
-        raise Conflict(f"This link has expired. {_ASK[purpose]}")
-    conn.execute(update(user_links).where(user_links.c.id == link.id).values(used_at=func.now()))
-    user_id: int = link.user_id
-    return user_id
+        raise Conflict(f"This link has expired. {_ASK[link.purpose]}")
 
 
 def void(conn: Connection, user_id: int, *purposes: str) -> None:

@@ -39,8 +39,10 @@ class Claim:
     wait_seconds: int = 0
 
 
-def claim(conn: Connection, *, username: str, address: str) -> Claim:
+def claim(conn: Connection, *, username: str, address: str, site: str = "staff") -> Claim:
     """Count an attempt before its password is looked at. Commit it before calling `ticket`.
+
+    Each site counts for itself: staff, portal, and what else of the portal is not to be tried without end.
 
     It counts as failed until `ticket` says otherwise, so that attempts side by side don't share
     one allowance. The wait doubles with each failure, per name and address together and per address:
@@ -57,10 +59,12 @@ def claim(conn: Connection, *, username: str, address: str) -> Claim:
                    extract(epoch FROM now() - max(at)) AS since_address
               FROM (SELECT at, username = :username AS mine,
                            (SELECT max(s.at) FROM sign_in_attempts s
-                             WHERE s.username = :username AND s.address = :address AND s.succeeded) AS last_success
+                             WHERE s.username = :username AND s.address = :address AND s.site = :site
+                               AND s.succeeded) AS last_success
                       FROM sign_in_attempts
-                     WHERE address = :address AND NOT succeeded AND at > now() - interval '1 hour') AS failures"""),
-        {"username": username, "address": address},
+                     WHERE address = :address AND site = :site AND NOT succeeded
+                       AND at > now() - interval '1 hour') AS failures"""),
+        {"username": username, "address": address, "site": site},
     ).one()
     wait = max(
         _wait(found.for_name - FREE_FOR_NAME, found.since_name),
@@ -68,7 +72,7 @@ def claim(conn: Connection, *, username: str, address: str) -> Claim:
     )
     if wait > 0:
         return Claim(None, username, wait)
-    values = {"username": username, "address": address, "succeeded": False}
+    values = {"site": site, "username": username, "address": address, "succeeded": False}
     attempt_id = conn.scalar(insert(sign_in_attempts).values(values).returning(sign_in_attempts.c.id))
     return Claim(attempt_id, username)
 
@@ -137,7 +141,7 @@ def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
     token = secrets.token_urlsafe(32)
     conn.execute(insert(sessions).values(token_hash=_hash(token), **used._mapping))
     audit.record(conn, "signed in", "staff", used.staff_id, user_id=used.staff_id)
-    _tidy(conn)
+    tidy(conn)
     return token
 
 
@@ -229,7 +233,7 @@ def forget_attempts(conn: Connection, customer_id: int) -> int:
     """Delete the attempts of a customer's users to sign in to the portal; returns how many. For the erasure."""
     deleted = conn.execute(
         text("""DELETE FROM sign_in_attempts a USING customer_users u
-                 WHERE u.customer_id = :customer AND a.site = 'portal' AND a.username = lower(u.email)"""),
+                 WHERE u.customer_id = :customer AND a.site <> 'staff' AND a.username = lower(u.email)"""),
         {"customer": customer_id},
     )
     return deleted.rowcount
@@ -262,7 +266,7 @@ def _wait(beyond: int, since: float | None) -> int:
     return max(0, int(delay - float(since) + 0.999))
 
 
-def _tidy(conn: Connection) -> None:
+def tidy(conn: Connection) -> None:
     """Drop what no longer counts, so that the tables stay as small as what is current."""
     conn.execute(text("DELETE FROM sign_in_tickets WHERE created_at < now() - interval '1 day'"))
     conn.execute(text("DELETE FROM sign_in_attempts WHERE at < now() - interval '30 days'"))
