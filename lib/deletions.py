@@ -148,9 +148,7 @@ def duties_of(conn: Connection, deletion_id: int) -> list[Duty]:
 
 def all_open_duties(conn: Connection, *, limit: int = 200) -> list[Duty]:
     """The duties of all erasures that nobody has signed off, the oldest first."""
-    found = conn.execute(
-        text(f"{_DUTIES} WHERE u.signed_off_at IS NULL ORDER BY u.id LIMIT :limit"), {"limit": limit}
-    )
+    found = conn.execute(text(f"{_DUTIES} WHERE u.signed_off_at IS NULL ORDER BY u.id LIMIT :limit"), {"limit": limit})
     return [Duty(**row._mapping) for row in found]
 
 

@@ -20,6 +20,8 @@ from lib import (
     customers,
     document_words,
     mails,
+    notes,
+    quotas,
     sessions,
     usage,
     vat_checks,
@@ -49,7 +51,8 @@ UNION ALL
 SELECT 'an adjustment of ' || to_char(a.month, 'FMMonth YYYY') || ' is not billed yet'
   FROM adjustments a WHERE a.customer_id = c.id AND a.withdrawn_at IS NULL AND a.month >= open_month()
 UNION ALL
-SELECT min(i.number) || CASE count(*) WHEN 1 THEN ' is' ELSE ' and ' || count(*) - 1 || ' more are' END || ' not settled'
+SELECT min(i.number) || CASE count(*) WHEN 1 THEN ' is' ELSE ' and ' || count(*) - 1 || ' more are' END
+       || ' not settled'
   FROM invoices i
  WHERE i.customer_id = c.id AND i.kind IN ('invoice', 'credit_note') AND i.state IN ('issued', 'partly_paid')
    AND i.gross <> 0
@@ -66,8 +69,6 @@ _OTHER_ADDRESS = ("billing_name", "billing_street", "billing_postcode", "billing
 # The country stays: VAT was decided by it, and a country is nobody's address.
 _OF_LAST_INVOICE = tuple(name for name in OF_LAST_INVOICE if name != "country")
 _EMPTY: Mapping[str, Any] = {"licence_expires_on": None, "tags": [], "separate_billing": False}
-# Rows about a customer whose modules have nothing to say about its erasure.
-_ROWS = {"notes": "Notes", "quotas": "Quotas"}
 
 _KEPT_WORDS = {
     "de": {
@@ -176,17 +177,15 @@ def _hold_alone(conn: Connection, customer_id: int) -> None:
 
 
 def _delete_rows(conn: Connection, customer_id: int) -> list[_Item]:
-    items = [
+    return [
         # Before the users: afterwards nobody knows whose attempts these were.
         _Item("Attempts to sign in to the portal", sessions.forget_attempts(conn, customer_id)),
         _Item("Mails, with their recipients and texts", mails.forget(conn, customer_id, unsent_invoices=False)),
         _Item("Users, with their invites and sessions", customer_users.forget(conn, customer_id)),
+        _Item("Notes", notes.forget(conn, customer_id)),
+        _Item("Quotas", quotas.forget(conn, customer_id)),
         _Item("Days of usage", usage.forget(conn, customer_id)),
     ]
-    for table, what in _ROWS.items():
-        deleted = conn.execute(text(f"DELETE FROM {table} WHERE customer_id = :id"), {"id": customer_id})
-        items.append(_Item(what, deleted.rowcount))
-    return items
 
 
 def _kept(

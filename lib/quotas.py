@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, delete, insert, text, update
 
 from lib import audit, customers, fields
 from lib.auth import Permission, User, require
@@ -126,6 +126,11 @@ def end(conn: Connection, quota_id: int, *, version: int, until_day: date | None
             f"It ends on {before.until_day:%d %b %Y} already. Use Edit to let it hold for longer.", field="until_day"
         )
     _save(conn, before, "end", _checked(amount=before.amount, from_day=before.from_day, until_day=last), user)
+
+
+def forget(conn: Connection, customer_id: int) -> int:
+    """Delete a customer's quotas, for its erasure; returns how many there were."""
+    return conn.execute(delete(quotas).where(quotas.c.customer_id == customer_id)).rowcount
 
 
 def _held(conn: Connection, quota_id: int, *, version: int) -> Quota:

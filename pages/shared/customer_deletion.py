@@ -21,7 +21,6 @@ DUTIES = " and ".join(f"*{duty}*" for duty in erasures.DUTIES)
 
 def ask(view: View, effect: str) -> None:
     """Open the dialog that marks the customer for deletion; `effect` says what that does to its charges."""
-    st.session_state[WORD] = ""
     with session.reading() as conn:
         word, minutes = deletions.needs_word(conn, view.customer.id), deletions.delay_minutes(conn)
     _delete(view, effect, word=word, minutes=minutes)
@@ -29,11 +28,13 @@ def ask(view: View, effect: str) -> None:
 
 @st.dialog("Delete customer", icon=":material/delete:", on_dismiss="rerun")
 def _delete(view: View, effect: str, *, word: bool, minutes: int) -> None:
-    if session.succeeded():
-        session.show_outcome()
-        _closing(view)
-        return
     session.show_outcome()
+    with session.reading() as conn:
+        done = deletions.deletion_of(conn, view.customer.id)
+    # Asked of the database: the dialog may be drawn again after the run that said so.
+    if done is not None:
+        _closing(view, done)
+        return
     name = ui.escaped(view.customer.name)
     st.markdown(
         f"**{name}** will be marked for deletion: its users are signed out at once and can't sign in, and its "
@@ -56,14 +57,11 @@ def _mark(view: View) -> None:
     )  # fmt: skip
 
 
-def _closing(view: View) -> None:
+def _closing(view: View, deletion: Deletion) -> None:
     """What is left to do for us, once it is gone here."""
-    with session.reading() as conn:
-        deletion = deletions.deletion_of(conn, view.customer.id)
-    when = ui.moment(deletion.due_at, view.zone) if deletion else "soon"
     st.markdown(
-        f"**{ui.escaped(view.customer.name)}** is gone here from {when} on. Then two things are left to us, which "
-        "nothing here does:"
+        f"**{ui.escaped(deletion.name)}** is gone here from {ui.moment(deletion.due_at, view.zone)} on. Then two "
+        "things are left to us, which nothing here does:"
     )
     for duty in erasures.DUTIES:
         st.markdown(f":material/check_box_outline_blank: {duty}")

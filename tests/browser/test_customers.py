@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from lib import db
+from lib import db, tables
 from lib.auth import Role
 from tests import ledgers, people
 from tests.browser.accessibility import violations
+from tests.browser.settling import settled
 
 SignIn = Callable[..., Page]
 pytestmark = pytest.mark.browser
@@ -25,6 +26,10 @@ def shop(app_database: str) -> None:
         ledgers.product(conn, hired, "ips", price=ledgers.RANGES)
         known = ledgers.customer(conn, hired, "Ährenfeld AG")
         ledgers.book(conn, hired, known, users, 7, ledgers.JUNE)
+        # Somebody of it has registered, so deleting it takes a word.
+        person = {"customer_id": known, "email": "anke@aehrenfeld.example", "is_main": True}
+        registered = {"registered_at": text("now()"), "password_hash": "unused"}
+        conn.execute(insert(tables.customer_users).values(person | registered))
 
 
 def counted(name: str) -> int:
@@ -36,6 +41,12 @@ def dialog(page: Page) -> Locator:
     return page.get_by_role("dialog")
 
 
+def choose(page: Page, verb: str) -> None:
+    """Choose a verb from the menu in the customer's head."""
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem").filter(has_text=verb).click()
+
+
 def type_number(page: Page, label: str, value: str) -> None:
     """Type into a number field of the dialog and leave it."""
     dialog(page).get_by_role("textbox", name=label).fill(value)
@@ -44,6 +55,7 @@ def type_number(page: Page, label: str, value: str) -> None:
 
 def click_first_row(page: Page) -> None:
     """As a hand does it: the table wants to see the mouse come before it takes a click."""
+    settled(page)
     box = page.get_by_test_id("stDataFrame").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 60, box["y"] + 52, steps=15)
@@ -98,7 +110,7 @@ def test_from_a_new_test_customer_to_its_forecast(sign_in: SignIn) -> None:
 @pytest.mark.row("N5", "G13")
 def test_a_search_stands_in_the_address_and_a_click_opens_the_customer(sign_in: SignIn) -> None:
     page = sign_in(Role.VIEWER)
-    page.get_by_role("searchbox").press_sequentially("ähren")
+    page.get_by_test_id("stMain").get_by_role("searchbox").press_sequentially("ähren")
     expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
     expect(page).to_have_url(re.compile("customer_search="))
     page.reload()
@@ -126,14 +138,55 @@ def test_deactivating_and_activating(sign_in: SignIn) -> None:
     page.get_by_role("combobox", name="Open a customer").focus()
     page.keyboard.type("Ähren")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Deactivate").click()
+    choose(page, "Deactivate …")
+    # Users are charged at their peak: this month stays, the next one costs nothing.
+    expect(dialog(page)).to_contain_text("July 2026: 35.00 → 0.00")
     dialog(page).get_by_role("textbox", name="Reason").fill("moved away")
     dialog(page).get_by_role("button", name="Deactivate").click()
     expect(page.get_by_text("Reason: moved away")).to_be_visible()
-    page.get_by_role("button", name="Activate", exact=True).click()
+    choose(page, "Activate …")
     dialog(page).get_by_role("button", name="Activate", exact=True).click()
-    expect(page.get_by_role("button", name="Deactivate")).to_be_visible()
     expect(page.get_by_text("Reason: moved away")).to_have_count(0)
+    expect(dialog(page)).to_have_count(0)
+
+
+@pytest.mark.row("G7", "G12", "N10")
+def test_locking_deleting_and_taking_it_back(sign_in: SignIn) -> None:
+    page = sign_in(Role.SALES)
+    page.get_by_role("combobox", name="Open a customer").focus()
+    page.keyboard.type("Ähren")
+    page.keyboard.press("Enter")
+    choose(page, "Lock …")
+    expect(dialog(page)).to_contain_text("Its charges don't change")
+    dialog(page).get_by_role("button", name="Lock").click()
+    expect(page.get_by_text("its users can't sign in. What is booked runs on.")).to_be_visible()
+
+    choose(page, "Delete …")
+    expect(dialog(page)).to_contain_text("July 2026: 35.00 → 0.00")
+    dialog(page).get_by_role("textbox", name="Type DELETE").fill("delete")
+    dialog(page).get_by_role("button", name="Delete customer").click()
+    expect(dialog(page)).to_contain_text("type DELETE, in capitals")
+    dialog(page).get_by_role("textbox", name="Type DELETE").fill("DELETE")
+    dialog(page).get_by_role("button", name="Delete customer").click()
+    # The closing dialog says what is left to us.
+    expect(dialog(page)).to_contain_text("is gone here from")
+    expect(dialog(page)).to_contain_text("Drop the customer's SQL database")
+    expect(dialog(page)).to_contain_text("Remove existing backups")
+    dialog(page).get_by_role("button", name="Close", exact=True).last.click()
+    expect(page.get_by_text("Marked for deletion by Samuel")).to_be_visible()
+    expect(page.get_by_role("button", name="Actions")).to_have_count(0)
+
+    page.get_by_role("button", name="Take deletion back").click()
+    dialog(page).get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("Marked for deletion")).to_have_count(0)
+    # As it was before: locked, and its subscription runs on.
+    choose(page, "Unlock …")
+    expect(dialog(page)).to_contain_text("July 2026 35.00")
+    dialog(page).get_by_role("button", name="Unlock").click()
+    expect(page.get_by_text("What is booked runs on.")).to_have_count(0)
+    with db.transaction() as conn:
+        query = text("SELECT locked_at, marked_for_deletion_at, ends_on FROM customers WHERE name = 'Ährenfeld AG'")
+        assert conn.execute(query).one() == (None, None, None)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

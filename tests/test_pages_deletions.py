@@ -1,0 +1,174 @@
+"""What a customer's page offers in each state, and the pages of a deletion: notice, record, duties, settings."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from streamlit.testing.v1 import AppTest
+
+from lib import customers, db, deletions, erasures, settings, subscriptions
+from lib.auth import Role
+from tests import closes, ledgers
+from tests.closes import JUNE, Company
+
+OpenPage = Callable[..., AppTest]
+TODAY = date(2026, 6, 20)
+ALL = {"Lock", "Deactivate", "Cancel subscription", "Withdraw a plan or module", "Delete"}
+
+
+@pytest.fixture(autouse=True)
+def _today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANDANT_TODAY", str(TODAY))
+
+
+@pytest.fixture
+def company(database: str) -> Company:
+    """Two customers; one has users and a module."""
+    with db.transaction() as conn:
+        made = closes.company(conn)
+        module = ledgers.product(conn, made.people, "module", price="30")
+        ledgers.book(conn, made.people, made.with_users, module, 1, JUNE)
+    return made
+
+
+def do(company: Company, action: Callable[..., Any], *args: Any, **given: Any) -> Any:
+    with db.transaction() as conn:
+        return action(conn, *args, user=company.admin, **given)
+
+
+def erase(company: Company, customer_id: int) -> None:
+    do(company, deletions.mark, customer_id, today=TODAY)
+    with db.transaction() as conn:
+        conn.execute(text("UPDATE deletions SET due_at = now()"))
+    assert deletions.erase_one()
+
+
+def page_of(open_page: OpenPage, customer_id: int, role: Role = Role.SALES, **query: str) -> AppTest:
+    app = open_page("customer.py", role, id=str(customer_id), **query)
+    assert not app.exception
+    return app
+
+
+def offered(app: AppTest) -> set[str]:
+    """The verbs in the menu."""
+    menus = [menu for menu in app.get("menu_button") if menu.proto.label == "Actions"]
+    options = menus[0].proto.options if menus else []
+    return {option.split(": ")[1].removesuffix(" …") for option in options}
+
+
+@pytest.mark.row("G7", "G8", "G12", "N9", "N10", "S6")
+def test_the_menu_offers_what_the_state_allows(open_page: OpenPage, company: Company) -> None:
+    customer_id = company.with_users
+    assert offered(page_of(open_page, customer_id)) == ALL
+    assert offered(page_of(open_page, customer_id, Role.VIEWER)) == set()
+    do(company, customers.lock, customer_id)
+    do(company, subscriptions.cancel, customer_id, today=TODAY)
+    app = page_of(open_page, customer_id)
+    assert offered(app) == ALL - {"Lock", "Cancel subscription"} | {"Unlock", "Take cancellation back"}
+    assert "its users can't sign in" in app.warning[0].value
+    assert "it ends on 30 Jun 2026" in app.info[0].value
+    do(company, customers.deactivate, customer_id, reason="*unpaid*", today=TODAY)
+    app = page_of(open_page, customer_id)
+    # What it has booked rests, so nothing of it is ended.
+    assert offered(app) == {"Unlock", "Activate", "Take cancellation back", "Delete"}
+    assert r"\*unpaid\*" in app.warning[1].value
+
+
+def test_only_self_service_is_converted_to_managed(open_page: OpenPage, company: Company) -> None:
+    with db.transaction() as conn:
+        version = customers.customer(conn, company.with_ips).version
+    do(company, customers.edit, company.with_ips, version=version, changes={"service_mode": "self_service"},
+       today=TODAY)  # fmt: skip
+    assert "Convert to managed service" in offered(page_of(open_page, company.with_ips))
+    do(company, customers.convert_to_managed, company.with_ips)
+    assert "Convert to managed service" not in offered(page_of(open_page, company.with_ips))
+
+
+@pytest.mark.row("G8")
+def test_a_cancellation_is_one_change_that_is_booked_for_later(open_page: OpenPage, company: Company) -> None:
+    do(company, subscriptions.cancel, company.with_users, today=TODAY)
+    app = page_of(open_page, company.with_users)
+    assert any("1 Jul 2026" in one.value and "Users, Module" in one.value for one in app.markdown)
+    assert [one.key for one in app.button if one.key.startswith("take")] == ["take_cancellation_back"]
+
+
+@pytest.mark.row("G12")
+def test_a_marked_customer_offers_its_way_back_and_nothing_else(open_page: OpenPage, company: Company) -> None:
+    do(company, deletions.mark, company.with_users, today=TODAY)
+    for role, keys in ((Role.SALES, {"keep"}), (Role.VIEWER, set())):
+        app = page_of(open_page, company.with_users, role, tab="Overview")
+        assert "Marked for deletion by Adam" in app.warning[0].value
+        assert {one.key for one in app.button} - {"sign_out"} == keys
+        assert offered(app) == set()
+    app = page_of(open_page, company.with_users, Role.FINANCE, tab="Data")
+    assert not [one for one in app.text_input if one.key.startswith("data_")]
+    assert app.table
+
+
+@pytest.mark.row("G12", "N10")
+def test_the_record_of_an_erasure_with_our_duties(open_page: OpenPage, company: Company) -> None:
+    erase(company, company.with_users)
+    app = page_of(open_page, company.with_users, Role.FINANCE)
+    assert [tab.label for tab in app.tabs] == [
+        "Deletion", "History", "Forecast", "Statements", "Cost history", "Adjustments", "Invoices", "Change log",
+    ]  # fmt: skip
+    assert "its data were erased" in app.info[0].value
+    assert sum(one.key.startswith("sign_off_") for one in app.button) == 2
+    kept, erased = (frame.value.to_dict("records") for frame in app.dataframe)
+    last = next(row for row in kept if row["what"] == erasures.LAST_INVOICE)
+    assert (last["until"], last["why"]) == ("until settled", "June 2026 is not closed yet")
+    assert {row["what"] for row in erased} >= {"Personal values in the audit log"}
+    assert "last_invoice_edit" in {one.key for one in app.button}
+    assert "last_invoice_edit" not in {one.key for one in page_of(open_page, company.with_users).button}
+    viewer = page_of(open_page, company.with_users, Role.VIEWER)
+    assert not any(one.key.startswith("sign_off_") for one in viewer.button)
+    with db.transaction() as conn:
+        duty = deletions.all_open_duties(conn)[0]
+        deletions.sign_off(conn, duty.id, user=company.admin)
+    app = page_of(open_page, company.with_users)
+    assert any("Adam" in one.value for one in app.caption)
+
+
+@pytest.mark.row("N10")
+def test_open_duties_stand_on_the_customers_page_and_on_that_of_deletions(
+    open_page: OpenPage, company: Company
+) -> None:
+    def links(app: AppTest) -> list[str]:
+        return [link.label for link in app.get("page_link") if "what is left" in link.label]
+
+    assert links(open_page("customers.py", Role.VIEWER)) == []
+    erase(company, company.with_users)
+    app = open_page("customers.py", Role.VIEWER)
+    assert len(links(app)) == 1 and any("2 open duties" in one.value for one in app.markdown)
+    app = open_page("deletions.py", Role.SALES)
+    assert not app.exception
+    [row] = app.dataframe[0].value.to_dict("records")
+    assert (row["name"], row["state"], row["by"], row["duties"]) == ("Ada GmbH", ["Erased"], "Adam", "2")
+    assert any("Drop the customer's SQL database" in one.value for one in app.markdown)
+    with db.transaction() as conn:
+        for duty in deletions.all_open_duties(conn):
+            deletions.sign_off(conn, duty.id, user=company.admin)
+    assert links(open_page("customers.py", Role.VIEWER)) == []
+
+
+def test_nobody_is_deleted_yet(open_page: OpenPage, company: Company) -> None:
+    app = open_page("deletions.py", Role.VIEWER)
+    assert not app.exception and "No customer is deleted" in app.info[0].value
+
+
+@pytest.mark.row("G12")
+def test_the_delay_is_set_in_minutes(open_page: OpenPage, company: Company) -> None:
+    app = open_page("settings.py", section="Deletion")
+    app.session_state["section"] = "Deletion"
+    app.run()
+    app.text_input(key="deletion_erasure_delay_minutes").set_value("50000")
+    app.button(key="deletion_save").click().run()
+    assert any("between 0 and 43,200" in one.value.replace("\\", "") for one in app.markdown)
+    app.text_input(key="deletion_erasure_delay_minutes").set_value("120")
+    app.button(key="deletion_save").click().run()
+    assert not app.exception
+    with db.transaction() as conn:
+        assert settings.company(conn).erasure_delay_minutes == 120
+    assert any("2 hours" in one.value for one in app.caption)
