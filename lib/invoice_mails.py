@@ -14,16 +14,15 @@ from sqlalchemy import Connection, text
 
 from lib import audit, document_words, fields, mail_server, mail_templates, mails, requests
 from lib.auth import Permission, User, require
+from lib.contacts import DOCUMENT_EMAIL
 from lib.errors import Conflict, NotFound
 from lib.mail_texts import PAYMENT
 
-# Where a customer's documents go: its billing contact, else the billing address, else the contact. Alias c.
-RECIPIENT = """coalesce((SELECT b.email FROM contacts b WHERE b.customer_id = c.id AND b.is_billing),
-                        nullif(c.billing_email, ''), c.contact_email)"""
 # How many mails are written in one statement.
 CHUNK = 5_000
-_NAME = "coalesce((SELECT b.name FROM contacts b WHERE b.customer_id = c.id AND b.is_billing), c.contact_name)"
-
+# Whose address DOCUMENT_EMAIL is, by name; that of an address for invoices is nobody's. Alias c is customers.
+_NAME = """coalesce((SELECT b.name FROM contacts b WHERE b.customer_id = c.id AND b.is_billing),
+                    CASE WHEN c.billing_email = '' THEN c.contact_name ELSE '' END)"""
 # Issued documents of a month that no mail carries or carried, unless it failed.
 _LEFT = """
   FROM invoices i JOIN customers c ON c.id = i.customer_id
@@ -161,7 +160,7 @@ def send_month(conn: Connection, month: date, *, user: User, progress: Callable[
     mail_server.require_ready(conn)
     # Two at once take turns: the second finds the mails of the first.
     conn.execute(text("SELECT FROM months WHERE month = :month FOR UPDATE"), {"month": month})
-    ids = conn.scalars(text(f"SELECT i.id {_LEFT} AND {RECIPIENT} <> '' ORDER BY i.id"), {"month": month}).all()
+    ids = conn.scalars(text(f"SELECT i.id {_LEFT} AND ({DOCUMENT_EMAIL}) <> '' ORDER BY i.id"), {"month": month}).all()
     if not ids:
         raise Conflict(f"Nothing of {month:%B %Y} is left to send by mail.")
     for first in range(0, len(ids), CHUNK):
@@ -179,8 +178,8 @@ def month_survey(conn: Connection, month: date) -> MonthSurvey:
                 SELECT DISTINCT ON (m.invoice_id) m.invoice_id, m.state
                   FROM mails m JOIN invoices i ON i.id = m.invoice_id
                  WHERE i.month = :month ORDER BY m.invoice_id, m.id DESC)
-            SELECT (SELECT count(*) {_LEFT} AND {RECIPIENT} <> '') AS to_send,
-                   (SELECT count(*) {_LEFT} AND {RECIPIENT} = '') AS without_address,
+            SELECT (SELECT count(*) {_LEFT} AND ({DOCUMENT_EMAIL}) <> '') AS to_send,
+                   (SELECT count(*) {_LEFT} AND ({DOCUMENT_EMAIL}) = '') AS without_address,
                    count(*) FILTER (WHERE state = 'sent') AS sent, count(*) FILTER (WHERE state = 'queued') AS waiting,
                    count(*) FILTER (WHERE state = 'failed') AS failed
               FROM newest"""),
@@ -211,7 +210,8 @@ def _documents(conn: Connection, invoice_ids: Sequence[int]) -> list[_Document]:
     found = conn.execute(
         text(f"""
             SELECT i.id, i.kind, i.state, i.number, i.customer_id, coalesce(i.buyer ->> 'name', c.name) AS customer,
-                   {_NAME} AS name, {RECIPIENT} AS recipient, i.language, i.issued_on, i.due_on, i.gross, i.currency
+                   {_NAME} AS name, ({DOCUMENT_EMAIL}) AS recipient, i.language, i.issued_on, i.due_on, i.gross,
+                   i.currency
               FROM invoices i JOIN customers c ON c.id = i.customer_id
              WHERE i.id = ANY(CAST(:ids AS bigint[])) ORDER BY i.number, i.id"""),
         {"ids": wanted},

@@ -82,7 +82,8 @@ def test_the_billing_contact_comes_before_the_billing_address_and_that_before_th
     conn: Connection, company: Company, issued: int
 ) -> None:
     address(conn, company.with_users, company.admin, billing_email="rechnungen@ada.example")
-    assert invoice_mails.prepared(conn, issued).recipient == "rechnungen@ada.example"
+    found = invoice_mails.prepared(conn, issued)
+    assert found.recipient == "rechnungen@ada.example" and found.body.startswith("Guten Tag,")
     conn.execute(
         text("""INSERT INTO contacts (customer_id, name, email, is_billing)
                 VALUES (:id, 'Bea Beispiel', 'bea@ada.example', true), (:id, 'Carl', 'carl@ada.example', false)"""),
@@ -206,7 +207,7 @@ def test_the_newest_mail_says_how_far_it_is(conn: Connection, company: Company, 
 # ---------------------------------------------------------------------------------- a month
 
 
-@pytest.mark.row("S3")
+@pytest.mark.row("S3", "B1")
 def test_a_months_documents_are_sent_once(conn: Connection, company: Company, issued: int) -> None:
     surveyed = invoice_mails.month_survey(conn, closes.JUNE)
     assert surveyed == invoice_mails.MonthSurvey(to_send=1, without_address=1, sent=0, waiting=0, failed=0)
