@@ -4,7 +4,6 @@ Set-based: a change of hundreds of customers is a handful of statements, and one
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func
 
-from lib import audit, billing, customer_states, customers, fields, lifecycles, periods
+from lib import audit, billing, customer_fields, customer_states, customers, fields, lifecycles, periods
 from lib.auth import Permission, User, require
-from lib.customer_fields import PAYMENT_METHODS, SERVICE_MODES
+from lib.customer_fields import MOST_TAGS, PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
 from lib.customers import Customer
 from lib.errors import Conflict, Invalid
@@ -25,8 +24,6 @@ from lib.tables import customers as table
 
 # More at once is an import, or a price list.
 MOST = 1_000
-MOST_TAGS = 20
-_TAG = re.compile(r"[^\W_][\w .&+-]{0,29}")
 
 
 class Kind(StrEnum):
@@ -203,22 +200,12 @@ def _checked(change: Change) -> Change:
             label = str(change.kind).replace("_", " ").capitalize()
             value = fields.one_of(value, _WORDS[change.kind], field="value", label=label)
         case Kind.ADD_TAG | Kind.REMOVE_TAG:
-            value = checked_tag(value)
+            value = customer_fields.checked_tag(value, field="value")
         case Kind.END_DATE:
             value = fields.day(value, field="value", label="The end date")
         case Kind.DEACTIVATE:
             value = fields.block(value, field="value", label="The reason", longest=500)
     return Change(change.kind, value)
-
-
-def checked_tag(value: Any) -> str:
-    """A tag: a word or a few, up to 30 characters."""
-    tag = fields.line(value, field="value", label="The tag", required=True, longest=30)
-    if not _TAG.fullmatch(tag):
-        raise Invalid(
-            "A tag begins with a letter or digit and has letters, digits, spaces and . & + - _", field="value"
-        )
-    return tag
 
 
 def _limited(customer_ids: Sequence[int]) -> Sequence[int]:

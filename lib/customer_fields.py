@@ -1,5 +1,6 @@
 """What a customer's fields may hold: choices, and checks of what was typed (rows N4, N5, S1, D1, D2)."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -43,6 +44,8 @@ OF_LAST_INVOICE = (
 # What decides about VAT, and what a country demands (row G10).
 TAX = frozenset({"country", "vat_id", "tax_number", "no_tax_id_reason"})
 
+MOST_TAGS = 20
+_TAG = re.compile(r"[^\W_][\w .&+-]{0,29}")
 _LINES = {
     "contact_name": "The contact's name",
     "phone": "The phone number",
@@ -63,6 +66,14 @@ LINKED = (
     *("country", "vat_id", "tenant_type", "separate_billing"),
     *("billing_name", "billing_street", "billing_postcode", "billing_city"),
 )
+
+
+def checked_tag(value: Any, *, field: str) -> str:
+    """A tag: a word or a few, up to 30 characters."""
+    tag = fields.line(value, field=field, label="The tag", required=True, longest=30)
+    if not _TAG.fullmatch(tag):
+        raise Invalid("A tag begins with a letter or digit and has letters, digits, spaces and . & + - _", field=field)
+    return tag
 
 
 def require_tax_id(customer: Mapping[str, Any]) -> None:

@@ -1,11 +1,10 @@
-"""The list of customers: searched, filtered, ordered, paged and exported (rows G1, G13, N3, N5).
+"""The list of customers: searched, filtered, ordered and paged (rows G1, G13, N3, N5).
 
 The ids of a page are found on `customers` alone, by its indexes; only for them are status, IPs,
 price and forecast looked up. So a page costs the same with a hundred customers and with 100,000.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -17,11 +16,9 @@ from lib import billing, quota_warnings
 from lib.audit import like_escaped
 from lib.clock import month_of
 from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
-from lib.money import rounded
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
 MOST_COUNTED = 10_000
-EXPORT_BATCH = 1_000
 LONGEST_SEARCH = 200
 
 # What a customer is called in lists: the first that holds (row G1). Alias c is customers.
@@ -67,6 +64,10 @@ class Filters:
     statuses: Sequence[str] = ()
     # Of `quota_warnings.LEVELS`.
     quota_warnings: Sequence[str] = ()
+    # Who ends on this day or before it, or has ended.
+    ends_until: date | None = None
+    # Who has one of these tags.
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,11 @@ def listing(
     """One page with the counts of both phases, whichever of them `filters` names."""
     billing.ensure_rated(conn, month_of(today))
     wanted = _Wanted(order, descending, limit, offset)
-    narrow = filters.search.strip() or filters.statuses or filters.quota_warnings
+    narrow = filters.search.strip() or filters.statuses or filters.quota_warnings or filters.tags
     found = _searched(conn, filters, today, wanted) if narrow else None
     if found is None:
         found = _ids(conn, filters, today, wanted), counts(conn, filters, today=today)
-    return Listing(_rows(conn, found[0], today), found[1])
+    return Listing(rows(conn, found[0], today=today), found[1])
 
 
 def page(
@@ -146,7 +147,7 @@ def page(
 ) -> list[Row]:
     """The customers of one page of the list, in its order. `order` is one of ORDERS."""
     billing.ensure_rated(conn, month_of(today))
-    return _rows(conn, _ids(conn, filters, today, _Wanted(order, descending, limit, offset)), today)
+    return rows(conn, _ids(conn, filters, today, _Wanted(order, descending, limit, offset)), today=today)
 
 
 def count(conn: Connection, filters: Filters, *, today: date) -> int:
@@ -171,52 +172,27 @@ def find(conn: Connection, search: str, *, limit: int = 20) -> list[Found]:
     return [Found(**row._mapping) for row in found]
 
 
+def tags(conn: Connection, *, limit: int = 200) -> list[str]:
+    """The tags that customers have, to choose from."""
+    # Of few customers: most have none, and an index knows those that do.
+    found = conn.scalars(
+        text("""SELECT DISTINCT unnest(tags) AS tag FROM customers WHERE tags <> '{}' ORDER BY tag LIMIT :limit"""),
+        {"limit": limit},
+    )
+    return list(found)
+
+
+def chosen(conn: Connection, filters: Filters, *, today: date, limit: int | None) -> list[int]:
+    """The ids of all that match, in the order of their names, up to `limit` (None: all)."""
+    return _ids(conn, filters, today, _Wanted("name", False, limit, 0))
+
+
 def status(conn: Connection, customer_id: int, *, today: date) -> str:
     """The status of one customer, one of STATUSES."""
     found: str = conn.scalar(
         text(f"SELECT {STATUS} FROM customers c WHERE c.id = :id"), {"id": customer_id, "today": today}
     )
     return found
-
-
-def export(conn: Connection, filters: Filters, *, today: date) -> Iterator[str]:
-    """The filtered customers as JSON, piece by piece: a list of objects in the order of their names (row G13).
-
-    Fields: number, name, contact_name, contact_email, country (ISO 3166-1), phase (test, billed),
-    status (one of STATUSES), service_mode, payment_method, billed_from, ends_on (the last charged
-    day; ISO 8601 or null), ips_internal, ips_external, average_ip_price (null at 0 IPs),
-    forecast_month (YYYY-MM), forecast (null for a test customer or without a price). Amounts are
-    net, strings with two decimals.
-    """
-    billing.ensure_rated(conn, month_of(today))
-    ids = _ids(conn, filters, today, _Wanted("name", False, None, 0))
-    separator = "[\n"
-    for start in range(0, len(ids), EXPORT_BATCH):
-        for row in _rows(conn, ids[start : start + EXPORT_BATCH], today):
-            yield separator + json.dumps(_exported(row, today), ensure_ascii=False)
-            separator = ",\n"
-    yield "\n]\n" if ids else "[]\n"
-
-
-def _exported(row: Row, today: date) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "name": row.name,
-        "contact_name": row.contact_name,
-        "contact_email": row.contact_email,
-        "country": row.country,
-        "phase": row.phase,
-        "status": row.status,
-        "service_mode": row.service_mode,
-        "payment_method": row.payment_method,
-        "billed_from": row.billed_from and row.billed_from.isoformat(),
-        "ends_on": row.ends_on and row.ends_on.isoformat(),
-        "ips_internal": row.ips_internal,
-        "ips_external": row.ips_external,
-        "average_ip_price": None if row.average_ip_price is None else str(rounded(row.average_ip_price)),
-        "forecast_month": f"{today:%Y-%m}",
-        "forecast": None if row.forecast is None else str(rounded(row.forecast)),
-    }
 
 
 class _Wanted(NamedTuple):
@@ -292,6 +268,12 @@ def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, An
     if filters.quota_warnings:
         clauses.append(quota_warnings.WARNED)
         values["warning_levels"] = [one for one in filters.quota_warnings if one in quota_warnings.LEVELS]
+    if filters.ends_until is not None:
+        clauses.append("c.ends_on <= :ends_until")
+        values["ends_until"] = filters.ends_until
+    if filters.tags:
+        clauses.append("c.tags && CAST(:tags AS text[])")
+        values["tags"] = [tag.replace("\x00", "") for tag in filters.tags]
     return " AND ".join(clauses), values
 
 
@@ -303,7 +285,7 @@ def _has_status(status: str) -> str:
     return " AND ".join([*(f"NOT {_STATUS_RULES[earlier]}" for earlier in before), _STATUS_RULES[status]])
 
 
-def _rows(conn: Connection, ids: Sequence[int], today: date) -> list[Row]:
+def rows(conn: Connection, ids: Sequence[int], *, today: date) -> list[Row]:
     """These customers with what is looked up for them, in the order of `ids`."""
     if not ids:
         return []

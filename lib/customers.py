@@ -291,6 +291,18 @@ def _switch(conn: Connection, customer_id: int, action: Action, *, reason: str, 
     _done(conn, str(action), before, user, active=active, deactivation_reason=reason)
 
 
+def set_tags(conn: Connection, customer_id: int, *, tags: Sequence[str], user: User) -> None:
+    """Replace a customer's tags, by which lists are filtered. Raises Invalid at the field."""
+    require(user, Permission.EDIT_CUSTOMERS)
+    wanted = list(dict.fromkeys(customer_fields.checked_tag(tag, field="tags") for tag in tags))
+    if len(wanted) > customer_fields.MOST_TAGS:
+        raise Invalid(f"A customer has at most {customer_fields.MOST_TAGS} tags.", field="tags")
+    before = held_for_change(conn, customer_id)
+    if before.tags != wanted:
+        rewrite(conn, customer_id, tags=wanted)
+        _record(conn, "edit", before, user, {"tags": (before.tags, wanted)})
+
+
 def lock(conn: Connection, customer_id: int, *, user: User) -> None:
     """Keep a customer's users out: whoever is signed in is signed out, what is booked runs on (row G7)."""
     require(user, Permission.LOCK_CUSTOMERS)

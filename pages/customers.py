@@ -1,10 +1,10 @@
 """The customers: test or billed, searched, filtered, ordered, exported, and a new one added (rows N2–N5, G1, G13)."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import streamlit as st
@@ -12,6 +12,7 @@ import streamlit as st
 from lib import (
     bulk,
     clock,
+    customer_exports,
     customer_fields,
     customer_lists,
     customer_users,
@@ -259,6 +260,9 @@ def draw_choice(rows: list[Row], today: date, *, phase: str, currency: str) -> N
         picked = [ids[place] for place in event.selection.rows]
     else:
         picked = everybody
+        ui.table(
+            [_cells(row) for row in rows], _columns(phase, today, currency), key="several_all_rows", alt="Customers"
+        )
     customer_bulk.draw(picked, user)
 
 
@@ -378,16 +382,16 @@ def read(filters: Filters, today: date, number: int) -> Listing:
         )
 
 
-def draw_export(filters: Filters, today: date, slot: Any) -> None:
-    """The JSON of exactly what is filtered, made when it is asked for."""
-
-    def made(conn: Connection) -> Iterable[str]:
-        return customer_lists.export(conn, filters, today=today)
-
-    slot.download_button(
-        "Export JSON", ui.exported(made), file_name=f"customers-{filters.phase}-{today}.json",
-        mime="application/json", key="export", icon=":material/download:", on_click="ignore",
-    )  # fmt: skip
+def draw_export(filters: Filters, slot: Any) -> None:
+    """Links that download exactly what is filtered, streamed by the server's own route."""
+    query = urlencode(customer_exports.named(filters))
+    address, german = "/exports/customers.{}?" + query, f"/exports/customers.csv?{query}&german=1"
+    options: dict[str, Any] = {"type": "tertiary"}
+    with slot.popover("Export", icon=":material/download:", key="export"):
+        st.caption("All customers that are filtered, on all pages.")
+        st.link_button("CSV", address.format("csv"), icon=":material/csv:", key="export_csv", **options)
+        st.link_button("CSV for German Excel", german, icon=":material/table_view:", key="export_german", **options)
+        st.link_button("JSON", address.format("json"), icon=":material/data_object:", key="export_json", **options)
 
 
 def draw() -> None:
@@ -425,7 +429,7 @@ def draw() -> None:
     if phase != st.query_params.get("phase", "billed"):
         st.query_params["phase"] = phase
     if listing.rows:
-        draw_export(narrowed, today, export_slot)
+        draw_export(narrowed, export_slot)
         if user.may(Permission.EDIT_CUSTOMERS):
             draw_several(narrowed, listing, today)
         draw_table(listing.rows, today, phase=phase, currency=company.currency)

@@ -351,3 +351,20 @@ def test_a_long_export_comes_in_pieces_and_in_order(
     monkeypatch.setattr(customer_lists, "EXPORT_BATCH", 2)
     assert exported(conn, Filters()) == whole
     assert len(list(customer_lists.export(conn, Filters(), today=TODAY))) == len(whole) + 1
+
+
+def test_filters_by_tag_and_by_the_day_of_the_end(conn: Connection, people: People) -> None:
+    ids = {name: add(conn, people, name) for name in ("Ada", "Berta", "Cleo")}
+    set_columns(conn, ids["Ada"], tags=["north", "key account"])
+    set_columns(conn, ids["Berta"], tags=["south"], ends_on=TODAY + timedelta(days=40))
+    set_columns(conn, ids["Cleo"], ends_on=TODAY + timedelta(days=41))
+
+    def found(**filters: Any) -> list[int]:
+        return customer_lists.chosen(conn, Filters(**filters), today=TODAY, limit=10)
+
+    assert found(tags=["north", "south"]) == [ids["Ada"], ids["Berta"]]
+    assert found(tags=["east\x00"]) == []
+    assert found(ends_until=TODAY + timedelta(days=40)) == [ids["Berta"]]
+    assert found(ends_until=TODAY + timedelta(days=41), tags=["south"]) == [ids["Berta"]]
+    assert customer_lists.tags(conn) == ["key account", "north", "south"]
+    assert customer_lists.chosen(conn, Filters(), today=TODAY, limit=2) == [ids["Ada"], ids["Berta"]]

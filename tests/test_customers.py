@@ -476,3 +476,19 @@ def test_a_customer_is_never_deleted(conn: Connection, people: People) -> None:
     with pytest.raises(DBAPIError, match="never"), conn.begin_nested():
         conn.execute(text("DELETE FROM customers WHERE id = :id"), {"id": created})
     assert periods.open_month(conn) == MAY
+
+
+def test_tags_are_replaced_and_logged(conn: Connection, people: People) -> None:
+    customer_id = ledgers.customer(conn, people)
+    customers.set_tags(conn, customer_id, tags=["North", " Key account ", "North"], user=people[Role.SALES])
+    assert customers.customer(conn, customer_id).tags == ["North", "Key account"]
+    with pytest.raises(Invalid) as refusal:
+        customers.set_tags(conn, customer_id, tags=["=1+1"], user=people[Role.SALES])
+    assert refusal.value.field == "tags"
+    with pytest.raises(Invalid, match="at most 20"):
+        customers.set_tags(conn, customer_id, tags=[f"t{n}" for n in range(21)], user=people[Role.SALES])
+    with pytest.raises(NotAllowed):
+        customers.set_tags(conn, customer_id, tags=[], user=people[Role.VIEWER])
+    customers.set_tags(conn, customer_id, tags=[], user=people[Role.SALES])
+    entries, _ = audit.entries(conn, object_type="customer", customer_id=customer_id)
+    assert entries[0].changes == {"tags": [["North", "Key account"], []]}

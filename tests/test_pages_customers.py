@@ -124,3 +124,21 @@ def test_an_empty_company_says_what_a_customer_is(open_page: OpenPage) -> None:
 def test_names_are_text_and_never_markup(open_page: OpenPage) -> None:
     fill(["**Fett** [x](http://evil.example) <b>"])
     assert shown(open_page(PAGE)) == ["**Fett** [x](http://evil.example) <b>"]
+
+
+def test_choosing_several_and_all_that_match(open_page: OpenPage, database: str) -> None:
+    with db.transaction() as conn:
+        staff = people.open_company(conn)
+        for number in range(30):
+            ledgers.customer(conn, staff, f"Kunde {number:02}")
+    page = open_page("customers.py", Role.SALES)
+    page.toggle(key="customer_several").set_value(True).run()
+    assert page.button(key="bulk_continue").disabled
+    page.button(key="several_all").click().run()
+    assert not page.exception
+    assert "30 customers are chosen." in [text.value for text in page.text]
+    assert not page.button(key="bulk_continue").disabled
+    page.button(key="several_anew").click().run()
+    assert page.button(key="bulk_continue").disabled
+    viewer = open_page("customers.py", Role.VIEWER)
+    assert not viewer.toggle

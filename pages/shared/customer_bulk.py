@@ -1,0 +1,110 @@
+"""Changing several customers at once: choose them, choose the change, read what it does, then make it."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from lib import bulk, customer_fields
+from lib.auth import Permission, User
+from lib.bulk import Change, Kind, Plan
+from lib.errors import BillingError
+from pages.shared import customer_form, forms, session, ui
+
+FORM = "bulk"
+LABELS = {
+    Kind.PAYMENT_METHOD: "Set payment method",
+    Kind.SERVICE_MODE: "Set service mode",
+    Kind.ADD_TAG: "Add a tag",
+    Kind.REMOVE_TAG: "Remove a tag",
+    Kind.END_DATE: "Set end date",
+    Kind.DEACTIVATE: "Deactivate",
+}
+# Names of customers that a sentence lists before it says how many more there are.
+NAMED = 10
+_KEY = "bulk_request"
+
+
+def draw(chosen: Sequence[int], user: User) -> None:
+    """What can be done with the chosen customers."""
+    words = "1 customer is chosen." if len(chosen) == 1 else f"{len(chosen):,} customers are chosen."
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(words if chosen else "Choose customers by the boxes on the left, then what to change.", width="content")
+        st.space("stretch")
+        kinds = [kind for kind in LABELS if kind is not Kind.DEACTIVATE or user.may(Permission.DEACTIVATE_CUSTOMERS)]
+        kind = st.selectbox(
+            "Change", kinds, format_func=LABELS.__getitem__, key="bulk_kind", label_visibility="collapsed", width=220
+        )
+        if st.button("Continue", key="bulk_continue", disabled=not chosen):
+            forms.fill(FORM, {"value": _empty(kind)})
+            st.session_state[_KEY] = uuid4()
+            _review(tuple(chosen), kind)
+
+
+def _empty(kind: Kind) -> Any:
+    choices = _choices(kind)
+    if choices:
+        return next(iter(choices))
+    return None if kind is Kind.END_DATE else ""
+
+
+def _choices(kind: Kind) -> dict[str, str]:
+    known = {Kind.PAYMENT_METHOD: customer_fields.PAYMENT_METHODS, Kind.SERVICE_MODE: customer_fields.SERVICE_MODES}
+    return known.get(kind, {})
+
+
+@st.dialog("Change several customers", width="medium", icon=":material/checklist:")
+def _review(chosen: tuple[int, ...], kind: Kind) -> None:
+    session.close_or_explain()
+    st.markdown(f"**{LABELS[kind]}**")
+    _field(kind)
+    change = Change(kind, st.session_state.get(f"{FORM}_value"))
+    if kind in (Kind.ADD_TAG, Kind.REMOVE_TAG) and not (change.value or "").strip():
+        return
+    try:
+        with session.reading() as conn:
+            plan = bulk.plan(conn, chosen, change)
+    except BillingError as refusal:
+        forms.problem(str(refusal))
+        return
+    _draw_plan(plan, kind)
+    count = len(plan.changes)
+    label = f"Change {count:,} customer{'' if count == 1 else 's'}"
+    st.button(label, key="bulk_go", type="primary", disabled=not count, on_click=_apply, args=(chosen, change, count))
+
+
+def _field(kind: Kind) -> None:
+    key = f"{FORM}_value"
+    if choices := _choices(kind):
+        st.selectbox("New value", list(choices), format_func=choices.__getitem__, key=key)
+    elif kind is Kind.END_DATE:
+        st.date_input("Last charged day (empty: none)", value=None, key=key, format=customer_form.DAY)
+    elif kind is Kind.DEACTIVATE:
+        st.text_area("Reason (optional)", key=key, max_chars=500)
+        st.caption("From today no day of theirs is charged, until they are activated again. All data are kept.")
+    else:
+        st.text_input("Tag", key=key, max_chars=30)
+
+
+def _draw_plan(plan: Plan, kind: Kind) -> None:
+    names = [customer.name for customer in plan.changes]
+    if names:
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        st.markdown(f"**Changes {len(names):,}:** {ui.escaped(', '.join(names[:NAMED]))}{more}.")
+    else:
+        st.markdown("**Changes nobody.**")
+    if plan.unchanged:
+        st.caption(f"Already so: {len(plan.unchanged):,}.")
+    if plan.refused:
+        st.markdown(f"**Can't be changed: {len(plan.refused):,}**")
+        rows = [{"customer": one.customer.name, "why": one.why} for one in plan.refused]
+        columns = {"customer": ui.text_column("Customer"), "why": ui.text_column("Why", width="large")}
+        ui.table(rows, columns, key=f"bulk_refused_{kind}", alt="Customers that can't be changed, and why", height=200)
+
+
+def _apply(chosen: tuple[int, ...], change: Change, count: int) -> None:
+    session.attempt(
+        bulk.apply, chosen, change, today=session.today(), request_key=st.session_state[_KEY],
+        success=f"{count:,} customer{' is' if count == 1 else 's are'} changed.",
+    )  # fmt: skip
