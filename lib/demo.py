@@ -20,13 +20,16 @@ from lib import (
     contacts,
     customer_users,
     customers,
+    deletions,
     demo_seed,
     demo_usage,
     drafts,
+    erasures,
     invoices,
     issuing,
     links,
     months,
+    subscriptions,
     vault,
 )
 from lib.auth import Role
@@ -146,9 +149,26 @@ def _lifecycle(loading: _Loading, today: date, row: Row) -> None:
         customers.deactivate(conn, customer_id, reason=value, today=today, user=user)
     elif action == "activate":
         customers.activate(conn, customer_id, today=today, user=user)
+    elif action == "lock":
+        customers.lock(conn, customer_id, user=user)
+    elif action == "cancel":
+        subscriptions.cancel(conn, customer_id, today=today, user=user)
+    elif action == "delete":
+        _delete(loading, customer_id, today)
     else:
         version = customers.customer(conn, customer_id).version
         customers.edit(conn, customer_id, version=version, changes={action: value}, today=today, user=user)
+
+
+def _delete(loading: _Loading, customer_id: int, today: date) -> None:
+    """Marked and, as on any day after, erased; of what is left to us one duty is done and one is open."""
+    conn, user = loading.conn, loading.people[Role.SALES]
+    deletions.mark(conn, customer_id, typed=deletions.WORD, today=today, user=user)
+    deletion = deletions.deletion_of(conn, customer_id)
+    assert deletion is not None
+    erasures.erase(conn, deletion.id, customer_id, today=today)
+    first = deletions.duties_of(conn, deletion.id)[0]
+    deletions.sign_off(conn, first.id, user=loading.people[Role.ADMIN])
 
 
 def _price(loading: _Loading, today: date, row: Row) -> None:

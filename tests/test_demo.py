@@ -112,7 +112,7 @@ def test_the_customers_are_of_every_kind(company: Connection) -> None:
     def count(where: str) -> int:
         return int(company.execute(text(f"SELECT count(*) FROM customers WHERE {where}")).scalar_one())
 
-    assert (count("phase = 'test'"), count("phase = 'billed'")) == (12, 48)
+    assert (count("phase = 'test'"), count("phase = 'billed'")) == (13, 48)
     for column, kinds in (
         ("service_mode", customer_fields.SERVICE_MODES),
         ("payment_method", customer_fields.PAYMENT_METHODS),
@@ -121,12 +121,12 @@ def test_the_customers_are_of_every_kind(company: Connection) -> None:
         assert set(company.scalars(text(f"SELECT DISTINCT {column} FROM customers"))) == set(kinds)
     assert {"DE", "AT", "FR", "NL", "IT", "CH", "US"} == set(company.scalars(text("SELECT country FROM customers")))
     statuses = company.scalars(text(f"SELECT DISTINCT {STATUS} FROM customers c"), {"today": TODAY})
-    assert set(statuses) >= {"active", "inactive", "invited", "deactivated", "ending", "ended"}
+    assert set(statuses) >= {"erased", "active", "inactive", "invited", "locked", "deactivated", "ending", "ended"}
     assert count("phase = 'test' AND ends_on < '2026-11-21'") == 1
     assert count("separate_billing") == 3
     assert count("purchase_order <> ''") >= 5
     assert count("vat_id <> '' AND NOT vat_id_valid") == 0
-    assert count("contact_email NOT LIKE '%.example'") == 0
+    assert count("contact_email NOT LIKE '%.example' AND erased_at IS NULL") == 0
     resumed = "SELECT count(*) FROM counting_spans WHERE customer_id = :id"
     assert company.scalar(text(resumed), {"id": customer_id(company, "Wiederkehr")}) == 2
 
