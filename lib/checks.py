@@ -93,6 +93,21 @@ _RULES = {
         SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
           FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q
          WHERE used <> said ORDER BY customer_id, kind, from_day""",
+    "Of an erased customer nothing personal is left": """
+        SELECT format('customer %s still has %s', c.number, left_over.what)
+          FROM customers c
+         CROSS JOIN LATERAL (
+            SELECT 'users' WHERE EXISTS (SELECT FROM customer_users t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'contacts' WHERE EXISTS (SELECT FROM contacts t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'notes' WHERE EXISTS (SELECT FROM notes t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'usage' WHERE EXISTS (SELECT FROM usage t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'quotas' WHERE EXISTS (SELECT FROM quotas t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'a contact' WHERE c.contact_name || c.contact_email || c.phone <> ''
+            UNION ALL SELECT 'an address' WHERE c.settled_at IS NOT NULL AND c.street || c.city || c.billing_email <> ''
+            UNION ALL SELECT 'personal values in the audit log'
+             WHERE c.settled_at IS NOT NULL AND EXISTS (SELECT FROM audit_personal t WHERE t.customer_id = c.id)
+         ) left_over(what)
+         WHERE c.erased_at IS NOT NULL ORDER BY c.id, left_over.what""",
 }
 
 

@@ -56,6 +56,10 @@ KEPT = {"charges are", "statement is", "totals of"}
         ("UPDATE price_tiers SET unit_price = 5 WHERE unit_price = 4.5", {"charges are"}),
         ("INSERT INTO quotas (customer_id, kind, amount, used, from_day) "
          "SELECT min(id), 'credits', 10, 5, '2026-06-01' FROM customers", {"used of a quota"}),
+        ("UPDATE customers SET marked_for_deletion_at = now(), erased_at = now(), settled_at = now()",
+         {"erased customer"}),
+        ("UPDATE customers SET marked_for_deletion_at = now(), erased_at = now(), contact_name = 'Ada'",
+         {"erased customer"}),
     ],
 )  # fmt: skip
 def test_each_rule_is_found_broken(billed: Connection, damage: str, rules: set[str]) -> None:

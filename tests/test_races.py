@@ -9,10 +9,12 @@ from time import monotonic, sleep
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, billing, bookings, customers, db, drafts, issuing, prices
+from lib import adjustments, billing, bookings, customers, db, deletions, drafts, issuing, prices, subscriptions
 from lib.auth import Role, User
 from lib.billing import Tier
+from lib.errors import Conflict
 from tests import closes, ledgers, people
 
 JUNE = date(2026, 6, 1)
@@ -89,6 +91,14 @@ def deactivate(conn: Connection, desk: Desk) -> None:
     customers.deactivate(conn, desk.billed, today=TODAY, user=desk.user)
 
 
+def cancel(conn: Connection, desk: Desk) -> None:
+    subscriptions.cancel(conn, desk.billed, today=TODAY, user=desk.user)
+
+
+def mark(conn: Connection, desk: Desk) -> None:
+    deletions.mark(conn, desk.billed, today=TODAY, user=desk.user)
+
+
 def convert(conn: Connection, desk: Desk) -> None:
     customers.convert_to_billed(conn, desk.test, ends_on=None, today=TODAY, user=desk.user)
 
@@ -104,6 +114,8 @@ def convert(conn: Connection, desk: Desk) -> None:
         (set_individual_price, book_users),
         (adjust, book_users),
         (book_users, deactivate),
+        (book_users, cancel),
+        (adjust, mark),
     ],
 )
 def test_charges_hold_what_both_recorded(desk: Desk, first: Write, second: Write) -> None:
@@ -120,7 +132,8 @@ def test_charges_hold_what_both_recorded(desk: Desk, first: Write, second: Write
 
 def move_to_switzerland(conn: Connection, desk: Desk) -> None:
     version = customers.customer(conn, desk.billed).version
-    customers.edit(conn, desk.billed, version=version, changes={"country": "CH"}, today=TODAY, user=desk.user)
+    changes = {"country": "CH", "no_tax_id_reason": "too small for one"}
+    customers.edit(conn, desk.billed, version=version, changes=changes, today=TODAY, user=desk.user)
 
 
 def test_nobody_moves_between_the_vat_decision_and_the_number(desk: Desk) -> None:
@@ -138,6 +151,55 @@ def test_nobody_moves_between_the_vat_decision_and_the_number(desk: Desk) -> Non
     with db.transaction() as conn:
         issued = conn.execute(text("SELECT vat_category, buyer ->> 'country' AS country FROM invoices")).one()
     assert (issued.vat_category, issued.country) == ("S", "DE")
+
+
+def test_who_adds_something_while_it_is_erased_is_waited_for_or_refused(desk: Desk) -> None:
+    with db.transaction() as conn:
+        deletions.mark(conn, desk.test, today=TODAY, user=desk.user)
+        conn.execute(text("UPDATE deletions SET due_at = now()"))
+    late = text("INSERT INTO contacts (customer_id, name) VALUES (:id, 'Late')")
+    with ThreadPoolExecutor(1) as worker:
+        with db.transaction() as conn:
+            # Past the check that it is marked, as if both had begun at the same moment.
+            conn.execute(late, {"id": desk.test})
+            waiting = worker.submit(deletions.erase_one)
+            until_somebody_waits(conn)
+            assert not waiting.done()
+        assert waiting.result(timeout=20)
+    with db.transaction() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM contacts")) == 0
+        assert customers.customer(conn, desk.test).erased_at is not None
+
+
+def test_who_comes_while_it_is_erased_is_refused(desk: Desk) -> None:
+    with db.transaction() as conn:
+        deletions.mark(conn, desk.test, today=TODAY, user=desk.user)
+        conn.execute(text("UPDATE deletions SET due_at = now()"))
+    late = text("INSERT INTO contacts (customer_id, name) VALUES (:id, 'Late')")
+    with ThreadPoolExecutor(1) as colleague:
+        with db.transaction() as conn:
+            assert deletions.erase_next(conn)
+            waiting = colleague.submit(in_a_transaction, lambda other, d: other.execute(late, {"id": d.test}), desk)
+            until_somebody_waits(conn)
+        with pytest.raises(DBAPIError, match="were erased"):
+            waiting.result(timeout=20)
+
+
+def test_taking_a_deletion_back_and_the_worker_take_turns(desk: Desk) -> None:
+    with db.transaction() as conn:
+        deletions.mark(conn, desk.billed, today=TODAY, user=desk.user)
+        conn.execute(text("UPDATE deletions SET due_at = now()"))
+    with ThreadPoolExecutor(1) as colleague:
+        with db.transaction() as conn:
+            assert deletions.erase_next(conn)
+            waiting = colleague.submit(
+                in_a_transaction,
+                lambda other, d: deletions.take_back(other, d.billed, today=TODAY, user=d.user),
+                desk,
+            )
+            until_somebody_waits(conn)
+        with pytest.raises(Conflict, match="was deleted and its data erased"):
+            waiting.result(timeout=20)
 
 
 def in_a_transaction(write: Write, desk: Desk) -> None:
