@@ -10,6 +10,7 @@ from lib import db, invoices
 from lib.auth import Role
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
+from tests.browser.settling import settled
 
 pytestmark = pytest.mark.browser
 SignIn = Callable[..., Page]
@@ -25,6 +26,7 @@ PAGES = {
     "/settings": "Settings",
     "/staff": "Staff",
     "/audit_log": "Audit log",
+    "/jobs": "Jobs",
     "/account": "My account",
     "/customer?id={customer}": "Berta AG",
     "/invoice?id={invoice}": "RE-2026-00001",
@@ -58,7 +60,7 @@ def test_every_page_is_in_order(sign_in: SignIn, scheme: str, width: int) -> Non
     for address, heading in PAGES.items():
         page.goto(address.format(**known))
         expect(page.get_by_role("heading", name=heading, exact=True).first).to_be_visible()
-        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+        settled(page)
         assert page.get_by_test_id("stException").count() == 0, address
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         faults += [f"{address}: {fault}" for fault in violations(page, dark=scheme == "dark")]

@@ -1,11 +1,8 @@
 """A new company, from an empty database to its first invoice: all of it by hand, on the pages."""
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -14,13 +11,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from pypdf import PdfReader
 
-from lib import audit, checks, db, invoices, local
-from tests.browser.conftest import WAIT_MS, fill_in
+from lib import audit, checks, db, invoices
+from tests.browser.conftest import WAIT_MS, fill_in, free_port, new_context, running
+from tests.browser.grids import size, type_into
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 PASSWORD = "three-grey-herons"
-SETTLED_MS = 400
 
 
 def create_admin() -> None:
@@ -34,22 +31,6 @@ def create_admin() -> None:
         check=True,
         capture_output=True,
     )
-
-
-@contextmanager
-def served(today: str, log: Path) -> Iterator[str]:
-    """The app on the database in use, on that day. Yields its address."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MANDANT_TODAY", today)
-        process = local.start("127.0.0.1", port, stderr=output)
-    try:
-        assert local.up(process, "127.0.0.1", port), log.read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        local.stop(process)
 
 
 def dialog(page: Page) -> Locator:
@@ -67,9 +48,9 @@ def fill(place: Page | Locator, values: dict[str, str]) -> None:
         place.get_by_role("textbox", name=label, exact=True).fill(value)
 
 
-def enter_company(page: Page, url: str) -> None:
+def enter_company(page: Page) -> None:
     """Settings: the seller, the tax number and bank, the first booking month."""
-    page.goto(f"{url}/settings")
+    page.goto("/settings")
     expect(page.get_by_text("Before the first invoice")).to_be_visible()
     fill(
         page,
@@ -86,9 +67,9 @@ def enter_company(page: Page, url: str) -> None:
     expect(page.get_by_text("Set to June 2026")).to_be_visible()
 
 
-def add_product(page: Page, url: str) -> None:
+def add_product(page: Page) -> None:
     """Prices: licensed users at 4.50 from June on."""
-    page.goto(f"{url}/prices")
+    page.goto("/prices")
     page.get_by_role("button", name="Add product").click()
     choose(dialog(page), "Kind", "Licensed users", page)
     fill(dialog(page), {"Code": "users", "German name": "Lizenzierte Benutzer", "English name": "Licensed users"})
@@ -97,34 +78,24 @@ def add_product(page: Page, url: str) -> None:
     choose(page, "Valid from", "June 2026", page)
     # The one range that a new price begins with: from 1, and above. Only its price is missing.
     grid = page.get_by_test_id("stDataFrame").last
-    box = grid.bounding_box()
-    assert box is not None
-    review = page.get_by_role("button", name="Review and save")
-    for _ in range(4):  # a run that ends while somebody types redraws the grid, and the typing goes nowhere
-        grid.click(position={"x": box["width"] * 0.85, "y": 52})
-        page.wait_for_timeout(SETTLED_MS)
-        page.keyboard.type("4,50", delay=30)
-        page.keyboard.press("Enter")
-        page.wait_for_timeout(4 * SETTLED_MS)
-        if review.is_enabled():
-            break
-    review.click()
+    type_into(page, grid, "4,50", x=size(page, grid)["width"] * 0.85, y=52)
+    page.get_by_role("button", name="Review and save").click()
     dialog(page).get_by_role("button", name="Save price from June 2026").click()
     expect(dialog(page)).to_have_count(0)
     expect(page.get_by_role("cell", name="from June 2026")).to_be_visible()
 
 
-def add_colleague(page: Page, url: str) -> None:
-    page.goto(f"{url}/staff")
+def add_colleague(page: Page) -> None:
+    page.goto("/staff")
     page.get_by_role("button", name="Add a person").click()
     fill(dialog(page), {"Name": "Fritz Finance", "User name": "fritz", "First password": "nine-wet-meadows"})
     dialog(page).get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_text("Fritz Finance", exact=True)).to_be_visible()
 
 
-def add_customer(page: Page, url: str) -> None:
+def add_customer(page: Page) -> None:
     """A billed customer with its address and ten users."""
-    page.goto(url)
+    page.goto("/")
     page.get_by_role("button", name="New customer").click()
     fill(dialog(page), {"Company name": "Erste Kundin AG"})
     choose(dialog(page), "Kind of customer", "Billed: charged from the current month", page)
@@ -143,8 +114,8 @@ def add_customer(page: Page, url: str) -> None:
     expect(page.get_by_text("The customer's data is saved.")).to_be_visible()
 
 
-def close_june(page: Page, url: str) -> None:
-    page.goto(f"{url}/month_close?month=2026-06")
+def close_june(page: Page) -> None:
+    page.goto("/month_close?month=2026-06")
     page.get_by_role("button", name="Approve June 2026").click()
     dialog(page).get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Issue all (1)").click()
@@ -154,27 +125,28 @@ def close_june(page: Page, url: str) -> None:
 
 def test_from_an_empty_database_to_the_first_invoice(database: str, browser: Browser, tmp_path: Path) -> None:
     create_admin()
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(WAIT_MS)
     expect.set_options(timeout=WAIT_MS)
+    port = free_port()
+    context = new_context(browser, f"http://127.0.0.1:{port}")
     page = context.new_page()
     try:
-        with served("2026-06-20", tmp_path / "june") as url:
-            page.goto(url)
+        with running(database, tmp_path / "june", port, MANDANT_TODAY="2026-06-20"):
+            page.goto("/")
             fill_in(page, "anna", PASSWORD)
             expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
-            enter_company(page, url)
-            add_product(page, url)
-            page.goto(f"{url}/settings")
+            enter_company(page)
+            add_product(page)
+            page.goto("/settings")
             expect(page.get_by_role("heading", name="Settings")).to_be_visible()
             expect(page.get_by_text("Before the first invoice")).to_have_count(0)
-            add_colleague(page, url)
-            add_customer(page, url)
-        with served("2026-07-01", tmp_path / "july") as url:  # the month can be closed after its last day
-            close_june(page, url)
+            add_colleague(page)
+            add_customer(page)
+        # The month can be closed after its last day.
+        with running(database, tmp_path / "july", port, MANDANT_TODAY="2026-07-01"):
+            close_june(page)
             with db.transaction() as conn:
                 [issued] = invoices.page(conn, invoices.Filters(), today=date(2026, 7, 1))
-            page.goto(f"{url}/invoice?id={issued.id}")
+            page.goto(f"/invoice?id={issued.id}")
             with page.expect_download() as download:
                 page.get_by_role("link", name="Download").click()
             printed = download.value.path().read_bytes()

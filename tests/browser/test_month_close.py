@@ -13,13 +13,13 @@ from lib.auth import Role
 from lib.errors import NotAllowed
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
+from tests.browser.grids import size, type_here
 from tests.closes import Company
 
 pytestmark = pytest.mark.browser
 MAY = date(2026, 5, 1)
 TODAY = date(2026, 6, 20)
 SignIn = Callable[..., Page]
-DIALOG_MS = 400
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,6 @@ def test_a_draft_is_written_edited_and_issued(company: Company, sign_in: SignIn)
     page.get_by_role("button", name="Edit").click()
     page.get_by_label("Purchase-order reference").fill("PO 4711")
     page.get_by_label("Purchase-order reference").press("Tab")
-    page.wait_for_timeout(2 * DIALOG_MS)
     add_line(page, "Workshop", "2", "950,50")
     page.get_by_role("button", name="Save draft").click()
     expect(page.get_by_text("The draft is saved")).to_be_visible()
@@ -126,17 +125,13 @@ def test_a_draft_is_written_edited_and_issued(company: Company, sign_in: SignIn)
 def add_line(page: Page, name: str, quantity: str, unit_price: str) -> None:
     """Type a line into the first free row of the table, from cell to cell by the keyboard."""
     grid = page.get_by_test_id("stDataFrame").first
-    box = grid.bounding_box()
-    assert box is not None
     # The last row of a table that can grow adds one; a click on it begins the new row.
-    grid.click(position={"x": 120, "y": box["height"] - 15})
-    page.wait_for_timeout(DIALOG_MS)
-    cells = [(name, "Tab"), ("", "Tab"), (quantity, "Tab"), ("days", "Tab"), (unit_price, "Enter")]
-    for typed, leave in cells:
-        if typed:
-            page.keyboard.type(typed, delay=30)
-        page.keyboard.press(leave)
-        page.wait_for_timeout(DIALOG_MS)
+    grid.click(position={"x": 120, "y": size(page, grid)["height"] - 15})
+    type_here(page, name, leave="Tab")
+    page.keyboard.press("Tab")
+    type_here(page, quantity, leave="Tab")
+    type_here(page, "days", leave="Tab")
+    type_here(page, unit_price)
     expect(page.get_by_text("Row 1,")).to_have_count(0)
 
 

@@ -17,6 +17,7 @@ from lib.auth import Role
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
 from tests import people
 from tests.browser.conftest import Server, fill_in
+from tests.browser.settling import settled
 
 pytestmark = pytest.mark.browser
 PAGES = sorted(
@@ -57,7 +58,7 @@ def test_a_fresh_server_shows_a_stranger_nothing_anywhere(page: Page) -> None:
         form_only(page)
     for path in ("main", "pages/staff", "pages/staff.py", "shared/session", "secret"):  # no pages of ours
         page.goto(f"/{path}")
-        page.wait_for_timeout(1500)
+        settled(page)
         nothing_of_ours(page)
 
 
@@ -120,10 +121,8 @@ def test_a_planted_link_signs_nobody_in(new_browser: Browsers, page: Page) -> No
     page.route("**/session/start*", lambda route: (caught.append(route.request.url), route.abort()))
     page.goto("/account")
     fill_in(page, "samuel")
-    page.wait_for_timeout(200)
-    expect.set_options(timeout=20_000)
     while not caught:
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(50)
     victim = new_browser().new_page()
     victim.goto("/")
     victim.goto(caught[0])
@@ -188,7 +187,6 @@ def test_wrong_passwords_have_to_wait_and_the_right_one_with_them(page: Page) ->
     for _ in range(5):
         fill_in(page, "fiona", "not this one")
         expect(page.get_by_text("don't fit together")).to_be_visible()
-        page.wait_for_timeout(300)
     fill_in(page, "fiona")
     expect(page.get_by_text(re.compile(r"Too many attempts\. Wait \d+ seconds"))).to_be_visible()
     with db.transaction() as conn:

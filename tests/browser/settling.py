@@ -1,0 +1,113 @@
+"""Hands off while the page is being redrawn: Playwright's clicks and typing wait until it has settled.
+
+While a run draws, old elements stand beside the new ones, and what is below or beside them moves when they go at its
+end. A person waits for that by eye. Playwright, which looks where a button is and clicks there a moment later, would
+now and then click beside it.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+ACTIONS = "click dblclick fill press press_sequentially check uncheck select_option hover focus drag_to".split()
+ASKS = BackMsg.DESCRIPTOR.fields_by_name["rerun_script"].number
+ENDS = ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number
+AGAIN = ForwardMsg.FINISHED_EARLY_FOR_RERUN
+QUIET_MS = 50
+# A page is busy from the moment it asks the server for a run until that run's last message, unless this says that the
+# server begins another one at once, and until nothing of the run before is left. <html data-busy> says so.
+WATCH = """
+(() => {
+  const [ASKS, ENDS, AGAIN, QUIET] = NUMBERS;
+  let asked = false, timer = null;
+
+  const busy = () => {
+    const app = document.querySelector('[data-testid=stApp]');
+    const runs = app && app.dataset.testScriptState !== 'notRunning';
+    return asked || runs || document.querySelector('[data-stale=true]');
+  };
+  const look = () => {
+    const root = document.documentElement;
+    if (!root) return;
+    if (busy()) {
+      clearTimeout(timer);
+      timer = null;
+      root.dataset.busy = '';
+    } else if ('busy' in root.dataset && timer === null) {
+      timer = setTimeout(() => { timer = null; if (!busy()) delete root.dataset.busy; }, QUIET);
+    }
+  };
+  new MutationObserver(look).observe(document, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ['data-test-script-state', 'data-stale'],
+  });
+
+  // The number of each field of a message, and its value if it is a number; the rest is skipped.
+  const fields = (bytes) => {
+    const found = [];
+    let at = 0;
+    const number = () => {
+      let value = 0;
+      for (let factor = 1; ; factor *= 128) {
+        const byte = bytes[at++];
+        value += (byte & 127) * factor;
+        if (byte < 128) return value;
+      }
+    };
+    while (at < bytes.length) {
+      const tag = number(), value = number();
+      found.push([tag >> 3, value]);
+      if ((tag & 7) === 2) at += value;
+      else if ((tag & 7) !== 0) break;
+    }
+    return found;
+  };
+  window.WebSocket = class extends window.WebSocket {
+    constructor(...given) {
+      super(...given);
+      asked = true;
+      look();
+      this.addEventListener('close', () => { asked = false; look(); });
+      this.addEventListener('message', ({ data }) => {
+        const ended = data instanceof ArrayBuffer && fields(new Uint8Array(data)).find(([field]) => field === ENDS);
+        if (ended) asked = ended[1] === AGAIN;
+        look();
+      });
+    }
+    send(data) {
+      if (typeof data !== 'string' && fields(new Uint8Array(data)).some(([field]) => field === ASKS)) asked = true;
+      look();
+      super.send(data);
+    }
+  };
+})();
+""".replace("NUMBERS", str([ASKS, ENDS, AGAIN, QUIET_MS]))
+
+
+def watch(context: BrowserContext) -> None:
+    """Let this browser's pages say whether they are busy."""
+    context.add_init_script(WATCH)
+
+
+def settled(page: Page) -> None:
+    """Wait until the page is not busy. Needed only before what is not in ACTIONS: the mouse, counting, reading."""
+    page.locator("html:not([data-busy])").wait_for(state="attached")
+
+
+def patient(act: Callable[..., Any]) -> Callable[..., Any]:
+    """The same action, once its element is there and the page has settled."""
+
+    @wraps(act)
+    def wait_and_act(self: Locator, *args: Any, **options: Any) -> Any:
+        self.wait_for(timeout=options.get("timeout"))
+        settled(self.page)
+        return act(self, *args, **options)
+
+    return wait_and_act
+
+
+for name in ACTIONS:
+    setattr(Locator, name, patient(getattr(Locator, name)))
