@@ -6,7 +6,7 @@ two on one day the later recorded. Taking one back adds a voiding row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -103,9 +103,9 @@ def book(
     """Record that from `effective_on` (until `ends_on`, its last day) the customer has this quantity.
 
     Users, options, plans and modules start and end on any day of an open month; IPs today or with
-    the next month, a decrease of IPs only with the next month (row G6). Where later changes are
-    pending, `keep_pending` says whether they stay. Raises Invalid at the field, Conflict for a
-    second plan.
+    the next month, a decrease of IPs only with the next month (row G6). A pending change of the
+    same day is replaced; where later ones are pending, `keep_pending` says whether they stay.
+    Raises Invalid at the field, Conflict for a second plan.
     """
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
@@ -126,8 +126,10 @@ def book(
         raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
     if product.kind == "users" and quantity > min([held.quantity, *(b.quantity for b in later if not keep_pending)]):
         require_licence(customer, quantity)
-    if later and not keep_pending:
-        void(conn, all_after(conn, customer_id, product_id, effective_on), user)
+    # A pending change of that very day is replaced: taken back later, it must not let the old one stand again.
+    since = effective_on - timedelta(days=1) if effective_on > today else effective_on
+    gone = all_after(conn, customer_id, product_id, since)
+    void(conn, [b for b in gone if b.effective_on == effective_on or not keep_pending], user)
     rows: list[Row] = [(effective_on, quantity, *shares)]
     if ends_on is not None:
         rows.append((next_day(ends_on), 0, *split_of_none(product)))
