@@ -86,7 +86,7 @@ def counts(conn: Connection) -> dict[str, int]:
 
 
 def late_minutes(conn: Connection) -> int:
-    """How long the oldest due job has waited, in minutes, where that says that no worker runs; else 0.
+    """How long the oldest due job has waited, in minutes, where nothing is done meanwhile, as without a worker; else 0.
 
     Mails wait without blame while no mail server is set up.
     """
@@ -96,7 +96,12 @@ def late_minutes(conn: Connection) -> int:
                    AND (kind <> 'mail'
                         OR EXISTS (SELECT FROM mail_server WHERE host <> '' AND sender_address <> ''))""")
     )
-    return waited if waited is not None and waited >= LATE_MINUTES else 0
+    if waited is None or waited < LATE_MINUTES:
+        return 0
+    # A long queue is no sign of a worker that is missing.
+    at_work = """SELECT EXISTS (SELECT FROM jobs WHERE state = 'running'
+                                    OR done_at > now() - make_interval(mins => :late))"""
+    return 0 if conn.scalar(text(at_work), {"late": LATE_MINUTES}) else waited
 
 
 def retry(conn: Connection, kind: str, job_id: int, *, user: User) -> None:

@@ -68,9 +68,9 @@ def draw_filters() -> Filters:
             "Kind", list(jobs.KINDS), format_func=lambda one: jobs.KINDS[one], key="job_kind",
             placeholder="All kinds", width=240, **bound,
         )  # fmt: skip
-        states = st.multiselect(
+        states = st.pills(
             "State", list(jobs.STATES), default=list(jobs.OPEN), format_func=lambda one: jobs.STATES[one],
-            key="job_state", placeholder="All states", width=340, **bound,
+            key="job_state", selection_mode="multi", **bound,
         )  # fmt: skip
         st.space("stretch")
         st.button("Refresh", key="jobs_refresh", icon=":material/refresh:")

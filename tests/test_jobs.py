@@ -54,6 +54,13 @@ def test_a_job_that_waits_too_long_says_that_no_worker_runs(conn: Connection, ad
     assert jobs.late_minutes(conn) == 0, "without a mail server mails wait without blame"
     with_server(conn, admin)
     assert jobs.late_minutes(conn) == 40
+    other = queue(conn, leased=True)
+    assert jobs.late_minutes(conn) == 0, "one is being done at this moment: the queue is long, that is all"
+    conn.execute(text("DELETE FROM mails WHERE id = :id"), {"id": other})
+    queue(conn, "sent")
+    assert jobs.late_minutes(conn) == 0, "one was done a moment ago"
+    conn.execute(text("UPDATE mails SET sent_at = now() - interval '1 hour' WHERE state = 'sent'"))
+    assert jobs.late_minutes(conn) == 40
     conn.execute(text("UPDATE mails SET due_at = now() - interval '1 minute'"))
     assert jobs.late_minutes(conn) == 0
 
