@@ -12,7 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing, periods
+from lib import billing, bookings, periods, prices
+from lib.auth import User
+from lib.billing import Quote
 from lib.clock import month_of, next_month
 
 
@@ -23,6 +25,24 @@ class Effect:
     month: date
     before: Decimal | None
     after: Decimal | None
+
+    @property
+    def difference(self) -> Decimal | None:
+        """After less before; None where either has no price."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What another quantity of a product would cost a customer.
+
+    `now` and `then` are whole months at the customer's price of the month in which it takes effect, None where none
+    rules it; `charges` the effect on this booking month, prorated where it is measured by days, and on the next one.
+    """
+
+    now: Quote | None
+    then: Quote | None
+    charges: list[Effect]
 
 
 def of(conn: Connection, customer_id: int, write: Callable[[Connection], Any], *, today: date) -> list[Effect]:
@@ -39,6 +59,41 @@ def of(conn: Connection, customer_id: int, write: Callable[[Connection], Any], *
         after = _stated(conn, customer_id, months)
         dry_run.rollback()
     return [Effect(month, before[month], after[month]) for month in months]
+
+
+def preview(
+    conn: Connection,
+    customer_id: int,
+    product_id: int,
+    *,
+    quantity: int,
+    effective_on: date,
+    keep_pending: bool | None = None,
+    internal: int | None = None,
+    external: int | None = None,
+    today: date,
+    user: User,
+) -> Preview:
+    """What booking this quantity would cost, before anybody books it (row G6). Writes nothing.
+
+    Raises what `bookings.book` would raise.
+    """
+
+    def write(dry: Connection) -> None:
+        bookings.book(
+            dry, customer_id, product_id, effective_on=effective_on, quantity=quantity, internal=internal,
+            external=external, keep_pending=keep_pending, today=today, user=user,
+        )  # fmt: skip
+
+    charges = of(conn, customer_id, write, today=today)
+    month = month_of(effective_on)
+    price = prices.version_in(conn, product_id, month=month, customer_id=customer_id)
+    if price is None:
+        return Preview(None, None, charges)
+    held = bookings.holdings(conn, customer_id, on=today).get(product_id, bookings.NOTHING)
+    quantities = [held.quantity, quantity]
+    now, then = billing.quotes(conn, product_id, quantities=quantities, month=month, tiers=price.tiers)
+    return Preview(now, then, charges)
 
 
 def _stated(conn: Connection, customer_id: int, months: list[date]) -> dict[date, Decimal | None]:

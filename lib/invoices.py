@@ -57,7 +57,10 @@ class Invoice:
 
 @dataclass(frozen=True)
 class InvoiceLine:
-    """A printed line; `from_close` lines came from the month close and are never edited."""
+    """A printed line; `from_close` lines came from the month close and are never edited.
+
+    `product_id` says of which charge such a line is a piece.
+    """
 
     position: int
     from_close: bool
@@ -70,6 +73,7 @@ class InvoiceLine:
     vat_rate: Decimal | None
     service_from: date | None
     service_until: date | None
+    product_id: int | None = None
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ counting_spans AS (
     SELECT -2 * n - side AS customer_id, month AS from_day, (month + interval '1 month')::date AS until_day
       FROM changed CROSS JOIN (VALUES (0), (1)) both_of(side)
 ), booked_spans AS (
-    SELECT -2 * n - side AS customer_id, product_id, CASE side WHEN 0 THEN quantity_before ELSE quantity END AS quantity,
-           month AS from_day, NULL::date AS until_day
+    SELECT -2 * n - side AS customer_id, product_id, month AS from_day, NULL::date AS until_day,
+           CASE side WHEN 0 THEN quantity_before ELSE quantity END AS quantity
       FROM changed CROSS JOIN (VALUES (0), (1)) both_of(side)
      WHERE CASE side WHEN 0 THEN quantity_before ELSE quantity END > 0
 ), price_spans AS (
@@ -74,7 +74,7 @@ counting_spans AS (
 )"""
 # A month of nothing costs nothing; one that has lines without an amount has no price.
 _PRICE = "CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE sum(amount) END"
-_SELECT = f"""
+_SELECT = """
 SELECT c.id, c.product_id, c.effective_on, c.quantity_before, c.internal_before, c.external_before,
        c.quantity, c.internal, c.external, c.recorded_at, coalesce(s.name, 'System') AS recorded_by, b.cancellation,
        CASE WHEN c.quantity_before = 0 THEN 0.00 ELSE before.price END AS price_before,
