@@ -6,7 +6,7 @@ SHELL = /bin/sh
 # The first Python on the path that is new enough (a version manager's shim may exist and yet run nothing).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-export PORT ADDRESS DATABASE_URL
+export PORT PORTAL_PORT ADDRESS DATABASE_URL
 
 .PHONY: run test lint bench demo
 .SILENT:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import pycountry
@@ -23,6 +25,7 @@ SERIES = {"invoice": "Invoices", "credit_note": "Credit notes", "cancellation": 
 # The rules of VAT in `lib.vat` are those of a seller in Germany.
 SELLER_COUNTRY = "DE"
 MOST_PIXELS = 4000
+LONGEST_TERMS = 50_000
 # Thirty days: whoever asks to be erased is not made to wait longer (Art. 12 (3) GDPR).
 LONGEST_DELAY = 43_200
 _LINES = {
@@ -101,6 +104,35 @@ def require_rate(rate: Decimal) -> None:
         raise Invalid(f"{rate} has more than 2 decimals.", field="rate")
 
 
+def require_portal(company: Mapping[str, Any]) -> None:
+    """Refuse self-registration without what it needs: the address that its mails lead to, and terms (row G14)."""
+    if company["self_registration"] and not company["portal_url"]:
+        raise Invalid("People confirm by a link that leads to the portal. Enter its address first.", field="portal_url")
+    if company["self_registration"] and not company["registration_terms"]:
+        raise Invalid("Whoever registers accepts terms. Enter them first.", field="registration_terms")
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether an address leads to the machine that it is opened on."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _portal_url(value: Any) -> str:
+    """https, as its cookies demand; http only on this machine, for a try."""
+    typed = fields.line(value, field="portal_url", label="The portal's address", longest=200).rstrip("/")
+    secure = f"https{typed[4:]}" if typed.startswith("http://") and on_this_machine(typed) else typed
+    fields.web_address(secure, field="portal_url", label="The portal's address")
+    if urlsplit(typed).path or "?" in typed or "#" in typed:
+        raise Invalid(
+            "The portal has a host name of its own: write it like https://portal.company.example.", field="portal_url"
+        )
+    return typed
+
+
 def _checked_field(name: str, value: Any, *, country: str) -> Any:
     if name in _LINES:
         required = name == "name"
@@ -131,8 +163,10 @@ def _checked_field(name: str, value: Any, *, country: str) -> Any:
         return _vat_id(value, country=country)
     if name == "logo":
         return _logo(value)
-    if name == "check_vies":
+    if name in ("check_vies", "self_registration"):
         return bool(value)
+    if name == "registration_terms":
+        return fields.block(value, field=name, label="The terms", longest=LONGEST_TERMS)
     raise Invalid(f"The company has no field {name}.", field=name)
 
 

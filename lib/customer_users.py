@@ -126,6 +126,12 @@ def main_user(conn: Connection, customer_id: int) -> CustomerUser | None:
     return None if row is None else CustomerUser(**row._mapping)
 
 
+def by_email(conn: Connection, email: str) -> CustomerUser | None:
+    """The user who signs in with this address, or was invited to; None where nobody does."""
+    row = conn.execute(text(f"{_USERS} WHERE lower(u.email) = lower(:email)"), {"email": email}).one_or_none()
+    return None if row is None else CustomerUser(**row._mapping)
+
+
 # ---------------------------------------------------------------------------------- adding and inviting
 
 

@@ -35,6 +35,12 @@ def rows(name: str) -> list[Row]:
         return list(csv.DictReader(file))
 
 
+def portal_users() -> list[str]:
+    """The e-mail addresses of customers' users who have registered and may sign in, as the files say."""
+    gone = {row["email"] for row in rows("users") if row["state"] == "deactivated"}
+    return [row["email"] for row in rows("users") if row["state"] == "active" and row["email"] not in gone]
+
+
 def day(cell: str) -> date | None:
     """The day in a cell, or None where it is empty."""
     return date.fromisoformat(cell) if cell else None

@@ -4,6 +4,8 @@
 
 Without DATABASE_URL the database is our own (`lib/postgres.py`, data in `.data/`) and holds the demo
 company. With it, it is that Postgres, and nothing is put into it but the schema.
+
+The portal, the site of the customers' users, is a server beside it where PORTAL_PORT is set, and with the demo.
 """
 
 import json
@@ -14,14 +16,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from lib import clock, db, demo, oidc, periods, postgres, staff, vault
+from lib import clock, customer_users, db, demo, demo_seed, oidc, periods, postgres, settings, staff, vault
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data" / "postgres"
@@ -30,6 +32,10 @@ DATABASE = "mandant"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 120
 STOP_SECONDS = 15
+# The scripts of the two sites.
+STAFF, PORTAL = "app.py", "portal.py"
+# How many ports after ours the demo's portal tries.
+NEXT_PORTS = 20
 # In the server's environment: the process without which it ends.
 PARENT = "MANDANT_PARENT"
 # How often we look whether the worker still lives.
@@ -66,12 +72,15 @@ def main() -> int:
             raise RuntimeError("The demo's passwords are known to all: it is served on this machine only (127.0.0.1).")
         oidc.provider()  # half a sign-in service is refused here, in a sentence
         _require_free(address, port)
+        portal_port = _portal_port(address, port)
         with database() as own:
             if own:
                 _load_demo()
             else:
                 _migrate()
-            return _serve(address, port, demo_sign_ins=own)
+            if own and portal_port:
+                _point_links(f"http://{address}:{portal_port}")
+            return _serve(address, port, portal_port, demo_sign_ins=own)
     except KeyboardInterrupt:
         return 0
     except (RuntimeError, ValueError) as error:
@@ -106,12 +115,12 @@ def _own_keys() -> str:
     return KEYS.read_text().strip()
 
 
-def start(address: str, port: int, *, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the app's server, which ends when we do, even where we are killed.
+def start(address: str, port: int, *, site: str = STAFF, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start the server of a site, which ends when we do, even where we are killed.
 
     It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only.
     """
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / site)]
     command += ["--server.address", address, "--server.port", str(port)]
     # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
     environment = {"FORWARDED_ALLOW_IPS": "", **os.environ, PARENT: str(os.getpid())}
@@ -150,25 +159,38 @@ def up(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
     return False
 
 
-def _serve(address: str, port: int, *, demo_sign_ins: bool) -> int:
+def _serve(address: str, port: int, portal_port: int | None, *, demo_sign_ins: bool) -> int:
     running = {"server": start(address, port)}
+    if portal_port:
+        running["portal"] = start(address, portal_port, site=PORTAL)
     try:
-        if not up(running["server"], address, port):
-            raise RuntimeError("The app did not start; what it said is above.")
+        for name, its_port in (("server", port), ("portal", portal_port)):
+            if its_port and not up(running[name], address, its_port):
+                raise RuntimeError("The app did not start; what it said is above.")
         print(f"\nMandant runs on http://{address}:{port} (Ctrl-C ends it)", flush=True)
         if demo_sign_ins:
             _print_sign_ins()
-        return _watch(running)
+        if portal_port:
+            print(f"Its customer portal runs on http://{address}:{portal_port}", flush=True)
+            if demo_sign_ins:
+                _print_portal_sign_in()
+        starts: dict[str, Callable[[], subprocess.Popen[bytes]]] = {"worker": start_worker}
+        if portal_port:
+            starts["portal"] = lambda: start(address, portal_port, site=PORTAL)
+        return _watch(running, starts)
     finally:
         stop(*running.values())
 
 
-def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Wait until the server ends, and see to it that a worker runs meanwhile. Returns the server's exit code."""
+def _watch(
+    running: dict[str, subprocess.Popen[bytes]], starts: Mapping[str, Callable[[], subprocess.Popen[bytes]]]
+) -> int:
+    """Wait until the server ends, and let what `starts` names run meanwhile. Returns the server's exit code."""
     server = running["server"]
     while server.poll() is None:
-        if "worker" not in running or running["worker"].poll() is not None:
-            running["worker"] = start_worker()
+        for name, start_anew in starts.items():
+            if name not in running or running[name].poll() is not None:
+                running[name] = start_anew()
         with suppress(subprocess.TimeoutExpired):
             server.wait(WATCH_SECONDS)
     return server.returncode
@@ -184,13 +206,45 @@ def _print_sign_ins() -> None:
     print(flush=True)
 
 
-def _require_free(address: str, port: int) -> None:
+def _print_portal_sign_in() -> None:
+    with db.transaction() as conn:
+        found = [customer_users.by_email(conn, email) for email in demo_seed.portal_users()]
+    known = [person for person in found if person is not None and person.state == "active"]
+    if known:
+        print(f"\n{'user':34}password")
+        for person in known:
+            print(f"{person.email:34}{demo_seed.PORTAL_PASSWORD}")
+        print(flush=True)
+
+
+def _portal_port(address: str, port: int) -> int | None:
+    """Where the portal listens: PORTAL_PORT, or with the demo the next port that is free; None: there is no portal."""
+    given = os.environ.get("PORTAL_PORT")
+    if given:
+        _require_free(address, int(given), "PORTAL_PORT")
+        return int(given)
+    if os.environ.get("DATABASE_URL"):
+        return None
+    for candidate in range(port + 1, port + 1 + NEXT_PORTS):
+        with suppress(RuntimeError):
+            _require_free(address, candidate)
+            return candidate
+    return None
+
+
+def _point_links(url: str) -> None:
+    """Let the links in the demo's mails lead to the portal of this run."""
+    with db.transaction() as conn:
+        settings.point_portal(conn, url)
+
+
+def _require_free(address: str, port: int, variable: str = "PORT") -> None:
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            raise RuntimeError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}") from error
+            raise RuntimeError(f"Port {port} is in use. Choose another one: make run {variable}={port + 1}") from error
 
 
 def _as_interrupt(_: int, __: FrameType | None) -> None:

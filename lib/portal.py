@@ -12,10 +12,22 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, customer_fields, customers, documents, invoices, prices, products, settings
+from lib import (
+    audit,
+    bookings,
+    customer_fields,
+    customer_users,
+    customers,
+    documents,
+    invoices,
+    prices,
+    products,
+    settings,
+)
 from lib.auth import PortalUser
 from lib.billing import Tier
 from lib.clock import month_of
+from lib.customer_users import CustomerUser
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 
 # What the main user of a self-service customer edits (row G3). Not the country: VAT depends on it.
@@ -117,6 +129,11 @@ def subscription(conn: Connection, *, user: PortalUser, today: date) -> list[Boo
             )
         )
     return found
+
+
+def team(conn: Connection, *, user: PortalUser) -> list[CustomerUser]:
+    """All who sign in for the own company (row G5)."""
+    return customer_users.users_of(conn, user.customer_id)
 
 
 def currency(conn: Connection) -> str:

@@ -45,6 +45,12 @@ def forgotten(conn: Connection, *, email: str) -> None:
     _record(conn, "ask for new password", found.id, found.customer_id)
 
 
+def accept(conn: Connection, secret: str, *, password: str, again: str) -> int:
+    """`customer_users.accept` for a form that asks for the password twice. Raises Invalid at `again`, too."""
+    _require_same(password, again)
+    return customer_users.accept(conn, secret, password)
+
+
 def reset(conn: Connection, secret: str, *, password: str, again: str) -> int:
     """Set a new password by the link that was mailed; returns whose. Every session of theirs ends.
 

@@ -60,6 +60,9 @@ class Company:
     self_service_article_number: str
     erasure_delay_minutes: int
     check_vies: bool
+    portal_url: str
+    self_registration: bool
+    registration_terms: str
     has_logo: bool
     version: int
 
@@ -124,7 +127,20 @@ def edit_company(conn: Connection, *, version: int, changes: Mapping[str, Any], 
         _require_known_to_database(conn, values["timezone"])
     if values.get("currency", before.currency) != before.currency:
         _require_no_documents(conn, before.currency)
+    company_fields.require_portal(vars(before) | values)
     _save(conn, before, values, user, action="edit")
+
+
+def point_portal(conn: Connection, url: str) -> None:
+    """Set the portal's address to where the demo runs this time, unless somebody entered another machine's.
+
+    For the runner of the demo alone (`lib/local.py`): there is no person who does it.
+    """
+    before = _company(conn, hold=True)
+    if before.portal_url != url and (not before.portal_url or company_fields.on_this_machine(before.portal_url)):
+        conn.execute(update(company_table).values(version=before.version + 1, portal_url=url))
+        changes = {"portal_url": (before.portal_url, url)}
+        audit.record(conn, "edit", "company", 1, user_id=None, changes=changes)
 
 
 def edit_article(conn: Connection, *, name: str, number: str, version: int, user: User) -> None:

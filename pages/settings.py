@@ -11,7 +11,7 @@ from lib.auth import Permission
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.settings import Company, NumberSeries
-from pages.shared import checklist, forms, session, settings_deletion, settings_mail, ui
+from pages.shared import checklist, forms, session, settings_deletion, settings_mail, settings_portal, ui
 
 VAT = "vat"
 MONTH = "month"
@@ -337,6 +337,7 @@ def draw() -> None:
         "Number series": lambda: draw_series(today),
         "Booking months": lambda: draw_months(company, today),
         "Deletion": lambda: settings_deletion.draw(company),
+        "Portal": lambda: settings_portal.draw(company),
         "Mail server": settings_mail.draw_server,
         "Mail templates": settings_mail.draw_templates,
     }

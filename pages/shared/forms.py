@@ -41,8 +41,13 @@ def typed(form: str, names: Iterable[str]) -> dict[str, Any]:
 
 def save(form: str, action: Callable[..., Any], *args: Any, success: str, **kwargs: Any) -> bool:
     """`session.attempt` for a form: a refusal shows at the fields of this form only."""
-    st.session_state[_LAST] = form
+    sent(form)
     return session.attempt(action, *args, success=success, **kwargs)
+
+
+def sent(form: str) -> None:
+    """Note that this form is being saved: what is refused now belongs to its fields."""
+    st.session_state[_LAST] = form
 
 
 def error(form: str, field: str) -> None:

@@ -94,9 +94,8 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
     `result()` then gives what the action returned. A form sent twice is saved once: the second time ends well, too,
     but returns False.
     """
-    for key in (_OUTCOME, _FIELDS, _RESULT):
-        st.session_state.pop(key, None)
-    try:
+
+    def act() -> Any:
         # In a transaction of its own: noting that the person is here must not wait for the action.
         user = current_user()
         if user is None:
@@ -106,7 +105,17 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
         if user.must_set_up_second_factor and action not in _BEFORE_SECOND_FACTOR:
             raise NotAllowed("Set up your second factor first. Nothing was saved.")
         with db.transaction() as conn:
-            returned = action(conn, *args, user=user, **kwargs)
+            return action(conn, *args, user=user, **kwargs)
+
+    return carry_out(act, name=getattr(action, "__qualname__", str(action)), success=success)
+
+
+def carry_out(act: Callable[[], Any], *, name: str, success: str) -> bool:
+    """Do what `attempt` has prepared and keep how it ended; the portal prepares it in its own way."""
+    for key in (_OUTCOME, _FIELDS, _RESULT):
+        st.session_state.pop(key, None)
+    try:
+        returned = act()
     except AlreadyDone:  # the second click of a double click: what the person wanted is saved
         st.session_state[_OUTCOME] = Outcome("success", success)
         return False
@@ -117,7 +126,7 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
         return False
     except Exception:
         reference = secrets.token_hex(4).upper()
-        _log.exception("%s failed, reference %s", getattr(action, "__qualname__", action), reference)
+        _log.exception("%s failed, reference %s", name, reference)
         st.session_state[_OUTCOME] = Outcome(
             "error", f"Nothing was saved: an unexpected error. Tell your admin the reference {reference}."
         )
@@ -198,11 +207,16 @@ def _sign_in() -> NoReturn:
     else:
         ticket = sign_in.draw_form(address=st.context.ip_address or "this machine", nonce=nonce)
     if ticket:
-        target = urlencode({"ticket": ticket, "to": _here()}, quote_via=quote, safe="")
-        # Both values are percent-encoded: nothing in them can end the string or the element.
-        st.html(f"<script>window.location.replace('/session/start?{target}')</script>", unsafe_allow_javascript=True)
-        st.caption("Signing in …")
+        leave_with(ticket)
     st.stop()
+
+
+def leave_with(ticket: str) -> None:
+    """Send the browser through the route that turns the ticket into a cookie, and back to this page."""
+    target = urlencode({"ticket": ticket, "to": _here()}, quote_via=quote, safe="")
+    # Both values are percent-encoded: nothing in them can end the string or the element.
+    st.html(f"<script>window.location.replace('/session/start?{target}')</script>", unsafe_allow_javascript=True)
+    st.caption("Signing in …")
 
 
 def _here() -> str:

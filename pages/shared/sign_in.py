@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import streamlit as st
 import streamlit_authenticator as authenticator
@@ -12,7 +13,6 @@ from lib import db, oidc, sessions, staff
 from lib.errors import NotAllowed
 from pages.shared.markdown import escaped
 
-_WORDS = {"Form name": "Sign in", "Username": "User name", "Password": "Password", "Login": "Sign in"}
 _REFUSAL, _TICKET = "sign_in_refusal", "sign_in_ticket"
 # How long a page may take to leave for the route that sets the cookie.
 LEAVING_SECONDS = 3
@@ -21,7 +21,20 @@ _log = logging.getLogger("mandant")
 logging.getLogger("streamlit_authenticator").setLevel(logging.CRITICAL)
 
 
-def draw_form(*, address: str, nonce: str) -> str | None:
+@dataclass(frozen=True)
+class Desk:
+    """Where people sign in: what the form calls their name, and who counts and checks what they type."""
+
+    name: str
+    wrong: str
+    claim: Callable[..., sessions.Claim]
+    ticket: Callable[..., str | None]
+
+
+STAFF = Desk("User name", sessions.WRONG, sessions.claim, sessions.ticket)
+
+
+def draw_form(*, address: str, nonce: str, desk: Desk = STAFF, title: str = "Mandant") -> str | None:
     """The form, and the ticket that the right name and password earned in this run, if they did.
 
     The package draws it; our tables answer. It always hears "no", so that its own session and its
@@ -29,8 +42,9 @@ def draw_form(*, address: str, nonce: str) -> str | None:
     """
     st.session_state.pop(_TICKET, None)
     _, middle, _ = st.columns([1, 2, 1])
+    words = {"Form name": "Sign in", "Username": desk.name, "Password": "Password", "Login": "Sign in"}
     with middle:
-        st.title("Mandant", anchor=False)
+        st.title(escaped(title), anchor=False)
         form = authenticator.Authenticate(
             {"usernames": {}},
             cookie_name="unused",
@@ -40,11 +54,11 @@ def draw_form(*, address: str, nonce: str) -> str | None:
         )
 
         def answer(username: str, password: str) -> bool:
-            st.session_state[_REFUSAL] = _check(username, password, address=address, nonce=nonce)
+            st.session_state[_REFUSAL] = _check(desk, username, password, address=address, nonce=nonce)
             return False
 
         form.authentication_controller.authentication_model.check_credentials = answer
-        form.login(fields=_WORDS, key="sign_in")
+        form.login(fields=words, key="sign_in")
         if st.session_state.get(_REFUSAL):
             st.error(st.session_state[_REFUSAL], icon=":material/error:")
     ticket: str | None = st.session_state.pop(_TICKET, None)
@@ -108,20 +122,23 @@ def draw_password_form(attempt: Callable[..., bool], field_error: Callable[[str]
         st.form_submit_button("Change password", type="primary", on_click=save)
 
 
-def _check(username: str, password: str, *, address: str, nonce: str) -> str | None:
+def _check(desk: Desk, username: str, password: str, *, address: str, nonce: str) -> str | None:
     """Why the person is not let in, or None with the ticket kept for this run."""
     if not password:
-        return sessions.WRONG
+        return desk.wrong
     with db.transaction() as conn:
-        claim = sessions.claim(conn, username=username, address=address)
+        claim = desk.claim(conn, username=username, address=address)
     if claim.id is None:
         return f"Too many attempts. Wait {waiting(claim.wait_seconds)}, then try again."
     if not nonce:
         return "Your browser sent no cookie. Allow cookies for this site, load the page again and sign in."
-    with db.transaction() as conn:
-        ticket = sessions.ticket(conn, claim, password=password, nonce=nonce)
+    try:
+        with db.transaction() as conn:
+            ticket = desk.ticket(conn, claim, password=password, nonce=nonce)
+    except NotAllowed as refused:
+        return str(refused)
     st.session_state[_TICKET] = ticket
-    return None if ticket else sessions.WRONG
+    return None if ticket else desk.wrong
 
 
 def waiting(seconds: int) -> str:

@@ -1,0 +1,53 @@
+"""What the own company has booked today, with its prices."""
+
+from typing import Any
+
+import streamlit as st
+
+from lib import portal, prices, products
+from lib.portal import Booked
+from pages.portal.shared import session
+from pages.shared import ui
+
+user = session.require_user()
+
+
+def draw(found: list[Booked], currency: str) -> None:
+    """A row for each product that is booked."""
+    st.title("Subscription", anchor=False)
+    if not found:
+        ui.empty("Nothing is booked today.")
+        return
+    st.caption(f"Booked on {ui.day(session.today())}. Prices are net, for a month, in {currency}.")
+    ui.table(
+        [_row(booked) for booked in found],
+        {
+            "product": ui.text_column("Product", width=200, pinned=True),
+            "kind": ui.text_column("Kind", width=120),
+            "quantity": ui.figure_column("Quantity", width=90),
+            "since": ui.figure_column("Since", width=110),
+            "price": ui.text_column(f"Price ({currency})", width=430),
+            "next": ui.text_column("Changes", width=190),
+        },
+        key="subscription_table",
+        alt="What is booked today, with its price",
+    )
+
+
+def _row(booked: Booked) -> dict[str, Any]:
+    own = "your price: " if booked.individual else ""
+    upcoming = "ends" if not booked.changes_to else ui.number(booked.changes_to)
+    return {
+        "product": booked.name,
+        "kind": products.KINDS[booked.kind],
+        "quantity": ui.number(booked.quantity) if booked.counted else "on",
+        "since": ui.day(booked.since),
+        "price": own + prices.described(booked.tiers) if booked.tiers else ui.NOTHING,
+        "next": f"{upcoming} from {ui.day(booked.changes_on)}" if booked.changes_on else None,
+    }
+
+
+with session.reading() as connection:
+    booked_today = portal.subscription(connection, user=user, today=session.today())
+    unit = portal.currency(connection)
+draw(booked_today, unit)
