@@ -47,7 +47,9 @@ def _try_server() -> None:
     """Note the test mail in the log; the page then sends it, outside of any transaction."""
     st.session_state.pop(_SAID, None)
     recipient = st.session_state["trial_test_recipient"]
-    if forms.save("trial", mail_server.trial, recipient=recipient, success="What the mail server answered stands below."):
+    if forms.save(
+        "trial", mail_server.trial, recipient=recipient, success="What the mail server answered stands below."
+    ):
         st.session_state[_TRIAL] = session.result()
 
 
