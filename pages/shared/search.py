@@ -12,7 +12,7 @@ _PAGES = {"customer": ("customer.py", ":material/person:"), "document": ("invoic
 def draw() -> None:
     """The field, and below it what was found."""
     typed = st.text_input(
-        "Search", type="search", key="search", placeholder="Customer, e-mail, VAT ID, invoice number",
+        "Search", type="search", key="sidebar_search", placeholder="Customer, e-mail, VAT ID, invoice number",
         label_visibility="collapsed", live="300ms",
     )  # fmt: skip
     if not typed or not typed.strip():
