@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from lib import (
     billing,
     checks,
     clock,
-    customer_lists,
+    customer_exports,
     db,
     demo,
     issuing,
@@ -69,15 +70,18 @@ def customers(given: argparse.Namespace) -> int:
     """Print the customers, as the customer list exports them."""
     with db.transaction() as conn:
         require(_acting(conn, given), Permission.READ)
-        asked = customer_lists.Filters(
-            phase=given.phase,
-            search=given.search,
-            payment_methods=given.payment_method,
-            service_modes=given.service_mode,
-            statuses=given.status,
-        )
-        _print(piece.encode() for piece in customer_lists.export(conn, asked, today=clock.today(conn)))
+        asked, today = customer_exports.asked(partial(_given, given)), clock.today(conn)
+        if given.format == "json":
+            _print(customer_exports.export_json(conn, asked, today=today))
+        else:
+            _print(customer_exports.export_csv(conn, asked, today=today, german=given.german))
     return 0
+
+
+def _given(given: argparse.Namespace, name: str) -> list[str]:
+    """All that the options say for a name, as an address would."""
+    value = getattr(given, name)
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def quote(given: argparse.Namespace) -> int:
@@ -214,10 +218,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--german", action="store_true", help="CSV as a German Excel opens it")
 
     parser = _command(commands, "customers", customers)
-    parser.add_argument("--format", choices=("json",), default="json")
+    parser.add_argument("--format", choices=("json", "csv"), default="json")
+    parser.add_argument("--german", action="store_true", help="CSV as a German Excel opens it")
     parser.add_argument("--phase", choices=("test", "billed"))
     parser.add_argument("--search", default="", help="words of a customer's name, number, contact or e-mail")
-    for name in ("payment-method", "service-mode", "status"):
+    parser.add_argument("--ends-until", metavar="DAY", help="who ends on this day or before it, like 2026-12-31")
+    for name in ("payment-method", "service-mode", "status", "quota-warning", "tag"):
         parser.add_argument(f"--{name}", action="append", default=[], help="repeatable")
 
     _command(commands, "quote", quote).add_argument("quantity", type=_quantity, help="how many IPs")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lib import __main__, audit, customer_lists, db, local, mail_server, report_files, vault
+from lib import __main__, audit, customer_exports, customer_lists, db, local, mail_server, report_files, vault
 from lib.report_filters import Filters
 from tests import closes
 from tests.closes import JUNE
@@ -59,9 +59,14 @@ def test_costs_of_one_customer_and_product(capsysbinary: Any) -> None:
 def test_customers_are_the_bytes_of_the_page(capsysbinary: Any) -> None:
     code, out, _ = run(capsysbinary, "customers", "--format", "json", "--search", "ada", "--as", "vera")
     with db.transaction() as conn:
-        asked = customer_lists.Filters(search="ada")
-        expected = "".join(customer_lists.export(conn, asked, today=date(2026, 7, 3)))
-    assert code == 0 and out.decode() == expected and len(json.loads(out)) == 1
+        asked, today = customer_lists.Filters(search="ada"), date(2026, 7, 3)
+        in_json = b"".join(customer_exports.export_json(conn, asked, today=today))
+        in_csv = b"".join(customer_exports.export_csv(conn, asked, today=today, german=True))
+    assert code == 0 and out == in_json and len(json.loads(out)["customers"]) == 1
+    options = ("--format", "csv", "--german", "--search", "ada", "--phase", "billed", "--ends-until", "")
+    assert run(capsysbinary, "customers", *options, "--as", "vera")[:2] == (0, in_csv)
+    code, _, said = run(capsysbinary, "customers", "--ends-until", "soon", "--as", "vera")
+    assert code == 2 and "must be a day" in said
 
 
 def test_quote_with_its_ranges(capsysbinary: Any) -> None:

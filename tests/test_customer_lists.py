@@ -1,4 +1,4 @@
-"""The list of customers: each filter, each status, order, pages, and the export of exactly what is filtered."""
+"""The list of customers: each filter, each status, order, pages."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, text, update
 
-from lib import bookings, customer_lists, customers, prices, tables
+from lib import bookings, customer_exports, customer_lists, customers, prices, tables
 from lib.auth import Role
 from lib.customer_lists import STATUSES, Filters
 from tests import ledgers
@@ -40,10 +40,6 @@ def book_ips(conn: Connection, people: People, customer_id: int, product_id: int
 
 def names(conn: Connection, filters: Filters, **options: Any) -> list[str]:
     return [row.name for row in customer_lists.page(conn, filters, today=TODAY, **options)]
-
-
-def exported(conn: Connection, filters: Filters) -> Any:
-    return json.loads("".join(customer_lists.export(conn, filters, today=TODAY)))
 
 
 # ---------------------------------------------------------------------------------- one row
@@ -199,7 +195,8 @@ def test_filters_alone_and_combined(
     assert [row.name for row in listing.rows] == found
     assert listing.counts == customer_lists.counts(conn, filters, today=TODAY)
     # G13: the export is exactly what is filtered.
-    assert [one["name"] for one in exported(conn, filters)] == found
+    exported = json.loads(b"".join(customer_exports.export_json(conn, filters, today=TODAY)))
+    assert [one["name"] for one in exported["customers"]] == found
 
 
 @pytest.mark.parametrize(
@@ -306,51 +303,6 @@ def test_pages_neither_repeat_nor_skip(conn: Connection, people: People) -> None
 
 def test_picking_is_bounded(conn: Connection, people: People, five: None) -> None:
     assert [one.name for one in customer_lists.find(conn, "", limit=2)] == ["Ährenfeld AG", "Bergkiefer GmbH"]
-
-
-# ---------------------------------------------------------------------------------- export
-
-
-@pytest.mark.row("G13")
-def test_an_exported_customer_has_the_documented_fields(conn: Connection, people: People) -> None:
-    ips = ledgers.product(conn, people, "ips", price=ledgers.RANGES)
-    created = add(conn, people, "=Ada & Söhne", contact_email="ada@ada.example", ends_on=date(2026, 12, 31))
-    book_ips(conn, people, created, ips, 100, 200)
-    number = customers.customer(conn, created).number
-    assert exported(conn, Filters()) == [
-        {
-            "number": number,
-            "name": "=Ada & Söhne",
-            "contact_name": "",
-            "contact_email": "ada@ada.example",
-            "country": "DE",
-            "phase": "billed",
-            "status": "active",
-            "service_mode": "managed",
-            "payment_method": "bank_transfer",
-            "billed_from": "2026-06-01",
-            "ends_on": "2026-12-31",
-            "ips_internal": 100,
-            "ips_external": 200,
-            "average_ip_price": "1.53",
-            "forecast_month": "2026-06",
-            "forecast": "460.00",
-        }
-    ]
-    assert all(field in (customer_lists.export.__doc__ or "") for field in exported(conn, Filters())[0])
-
-
-def test_an_export_of_nothing_is_an_empty_list(conn: Connection, people: People) -> None:
-    assert exported(conn, Filters(search="nobody")) == []
-
-
-def test_a_long_export_comes_in_pieces_and_in_order(
-    conn: Connection, people: People, five: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = exported(conn, Filters())
-    monkeypatch.setattr(customer_lists, "EXPORT_BATCH", 2)
-    assert exported(conn, Filters()) == whole
-    assert len(list(customer_lists.export(conn, Filters(), today=TODAY))) == len(whole) + 1
 
 
 def test_filters_by_tag_and_by_the_day_of_the_end(conn: Connection, people: People) -> None:

@@ -6,22 +6,23 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from lib import clock, db, report_files, report_filters, sessions
+from lib import clock, customer_exports, db, report_files, report_filters, sessions
 from lib.auth import Permission
 from lib.db import Connection
 from lib.errors import BillingError
 from lib.sessions import SESSION_COOKIE
+
+CSV, JSON = "text/csv; charset=utf-8", "application/json"
+NO_SUCH = "There is no export of this kind."
 
 
 def cost_overview(request: Request) -> Response:
     """/exports/cost-overview.csv or .json: the filters of the page's address, by the names of the command's options."""
     ending, asked = request.path_params["ending"], request.query_params
     with db.transaction() as conn:
-        user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
-        if user is None or user.unready:
-            return PlainTextResponse("You are signed out. Sign in, then export again.", 401)
-        if not user.may(Permission.READ):
-            return PlainTextResponse("Your role may not export.", 403)
+        refused = _refused(conn, request)
+        if refused is not None:
+            return refused
         try:
             filters = report_filters.chosen(
                 conn,
@@ -34,20 +35,42 @@ def cost_overview(request: Request) -> Response:
             )
         except BillingError as refusal:
             return PlainTextResponse(str(refusal), 400)
+    name, german = report_files.file_name(filters, ending), asked.get("german") == "1"
     if ending == "csv":
-        german = asked.get("german") == "1"
-        return _streamed(
-            lambda conn: report_files.export_csv(conn, filters, german=german),
-            report_files.file_name(filters, ending),
-            "text/csv; charset=utf-8",
-        )
+        return _streamed(lambda conn: report_files.export_csv(conn, filters, german=german), name, CSV)
     if ending == "json":
-        return _streamed(
-            lambda conn: report_files.export_json(conn, filters),
-            report_files.file_name(filters, ending),
-            "application/json",
-        )
-    return PlainTextResponse("There is no export of this kind.", 404)
+        return _streamed(lambda conn: report_files.export_json(conn, filters), name, JSON)
+    return PlainTextResponse(NO_SUCH, 404)
+
+
+def customers(request: Request) -> Response:
+    """/exports/customers.csv or .json: the customers that the list is narrowed to (row G13)."""
+    ending, asked = request.path_params["ending"], request.query_params
+    with db.transaction() as conn:
+        refused = _refused(conn, request)
+        if refused is not None:
+            return refused
+        try:
+            filters = customer_exports.asked(asked.getlist)
+        except BillingError as refusal:
+            return PlainTextResponse(str(refusal), 400)
+        today = clock.today(conn)
+    name, german = customer_exports.file_name(filters, today, ending), asked.get("german") == "1"
+    if ending == "csv":
+        return _streamed(lambda conn: customer_exports.export_csv(conn, filters, today=today, german=german), name, CSV)
+    if ending == "json":
+        return _streamed(lambda conn: customer_exports.export_json(conn, filters, today=today), name, JSON)
+    return PlainTextResponse(NO_SUCH, 404)
+
+
+def _refused(conn: Connection, request: Request) -> Response | None:
+    """Why this browser may not export, or None where it may."""
+    user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
+    if user is None or user.unready:
+        return PlainTextResponse("You are signed out. Sign in, then export again.", 401)
+    if not user.may(Permission.READ):
+        return PlainTextResponse("Your role may not export.", 403)
+    return None
 
 
 def _streamed(rows: Callable[[Connection], Iterator[bytes]], name: str, media_type: str) -> Response:

@@ -115,10 +115,13 @@ def test_a_search_stands_in_the_address_and_a_click_opens_the_customer(sign_in: 
     expect(page).to_have_url(re.compile("customer_search="))
     page.reload()
     expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export JSON").click()
-    exported = download.value.path().read_text()
-    assert "Ährenfeld AG" in exported and exported.count('"number"') == 1
+    page.get_by_role("button", name="Export").click()
+    for name, ending in (("JSON", "json"), ("CSV", "csv"), ("CSV for German Excel", "csv")):
+        address = page.get_by_role("link", name=name, exact=True).get_attribute("href") or ""
+        exported = page.request.get(address)
+        assert f".{ending}" in exported.headers["content-disposition"]
+        assert "Ährenfeld AG" in exported.text() and exported.text().count("C-1000") == 1
+    page.keyboard.press("Escape")
     click_first_row(page)
     expect(page.get_by_role("heading", name="Ährenfeld AG")).to_be_visible()
 
