@@ -4,7 +4,7 @@ The write is done, the charges are read, and it is rolled back: so the figures a
 same code, and nothing has to know the rules of rating a second time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -32,19 +32,6 @@ class Effect:
         return None if self.before is None or self.after is None else self.after - self.before
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What another quantity of a product would cost a customer.
-
-    `now` and `then` are whole months at the customer's price of the month in which it takes effect, None where none
-    rules it; `charges` the effect on this booking month, prorated where it is measured by days, and on the next one.
-    """
-
-    now: Quote | None
-    then: Quote | None
-    charges: list[Effect]
-
-
 def of(conn: Connection, customer_id: int, write: Callable[[Connection], Any], *, today: date) -> list[Effect]:
     """What `write` would change of this booking month's and the next one's charges of a customer.
 
@@ -61,7 +48,7 @@ def of(conn: Connection, customer_id: int, write: Callable[[Connection], Any], *
     return [Effect(month, before[month], after[month]) for month in months]
 
 
-def preview(
+def of_booking(
     conn: Connection,
     customer_id: int,
     product_id: int,
@@ -73,8 +60,8 @@ def preview(
     external: int | None = None,
     today: date,
     user: User,
-) -> Preview:
-    """What booking this quantity would cost, before anybody books it (row G6). Writes nothing.
+) -> list[Effect]:
+    """What booking this quantity would change of this month's and the next one's charges (row G6). Writes nothing.
 
     Raises what `bookings.book` would raise.
     """
@@ -85,15 +72,17 @@ def preview(
             external=external, keep_pending=keep_pending, today=today, user=user,
         )  # fmt: skip
 
-    charges = of(conn, customer_id, write, today=today)
-    month = month_of(effective_on)
+    return of(conn, customer_id, write, today=today)
+
+
+def whole_months(
+    conn: Connection, customer_id: int, product_id: int, *, quantities: Sequence[int], month: date
+) -> list[Quote] | None:
+    """What each quantity costs this customer for a whole month, by its own price where it has one; None without one."""
     price = prices.version_in(conn, product_id, month=month, customer_id=customer_id)
     if price is None:
-        return Preview(None, None, charges)
-    held = bookings.holdings(conn, customer_id, on=today).get(product_id, bookings.NOTHING)
-    quantities = [held.quantity, quantity]
-    now, then = billing.quotes(conn, product_id, quantities=quantities, month=month, tiers=price.tiers)
-    return Preview(now, then, charges)
+        return None
+    return billing.quotes(conn, product_id, quantities=quantities, month=month, tiers=price.tiers)
 
 
 def _stated(conn: Connection, customer_id: int, months: list[date]) -> dict[date, Decimal | None]:

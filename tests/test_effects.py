@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from lib import bookings, effects, prices
 from lib.auth import Role
-from lib.effects import Preview
+from lib.effects import Effect
 from lib.errors import Invalid, NotAllowed
 from tests import ledgers
 from tests.ledgers import JUNE, People
@@ -42,13 +42,13 @@ def ada(conn: Connection, people: People, ips: int) -> int:
 
 def asked(
     conn: Connection, people: People, ada: int, ips: int, quantity: int, day: date = TODAY, **more: Any
-) -> Preview:
+) -> list[Effect]:
     given: dict[str, Any] = {"internal": quantity, "external": 0, "user": people[Role.SALES]} | more
-    return effects.preview(conn, ada, ips, quantity=quantity, effective_on=day, today=TODAY, **given)
+    return effects.of_booking(conn, ada, ips, quantity=quantity, effective_on=day, today=TODAY, **given)
 
 
-def charged(found: Preview) -> list[tuple[str, str, str]]:
-    return [(f"{one.month:%b}", str(one.before), str(one.after)) for one in found.charges]
+def charged(found: list[Effect]) -> list[tuple[str, str, str]]:
+    return [(f"{one.month:%b}", str(one.before), str(one.after)) for one in found]
 
 
 @pytest.mark.row("G6")
@@ -56,15 +56,17 @@ def test_an_increase_says_the_new_month_and_what_this_one_changes_by(
     conn: Connection, people: People, ada: int, ips: int
 ) -> None:
     found = asked(conn, people, ada, ips, 300)
-    assert found.now and found.then
-    assert (str(found.now.amount), str(found.then.amount)) == ("325.00", "460.00")
-    assert [(line.first_unit, line.units, str(line.amount)) for line in found.then.lines] == [
+    quotes = effects.whole_months(conn, ada, ips, quantities=[200, 300], month=JUNE)
+    assert quotes is not None
+    now, then = quotes
+    assert (str(now.amount), str(then.amount)) == ("325.00", "460.00")
+    assert [(line.first_unit, line.units, str(line.amount)) for line in then.lines] == [
         (1, 50, "100.00"), (51, 200, "300.00"), (251, 50, "60.00"),
     ]  # fmt: skip
-    assert found.then.average is not None and round(found.then.average, 2) == Decimal("1.53")
+    assert then.average is not None and round(then.average, 2) == Decimal("1.53")
     # 15 of 30 days: 162.50 + 230.00.
     assert charged(found) == [("Jun", "325.00", "392.50"), ("Jul", "325.00", "460.00")]
-    assert found.charges[0].difference == Decimal("67.50")
+    assert found[0].difference == Decimal("67.50")
     assert charged(asked(conn, people, ada, ips, 300, JULY)) == [
         ("Jun", "325.00", "325.00"), ("Jul", "325.00", "460.00"),
     ]  # fmt: skip
@@ -83,7 +85,7 @@ def test_moving_between_internal_and_external_costs_nothing(
     conn: Connection, people: People, ada: int, ips: int
 ) -> None:
     found = asked(conn, people, ada, ips, 200, internal=20, external=180)
-    assert [one.difference for one in found.charges] == [Decimal("0.00")] * 2
+    assert [one.difference for one in found] == [Decimal("0.00")] * 2
 
 
 def test_it_is_what_booking_it_leaves_and_the_preview_writes_nothing(
@@ -91,7 +93,7 @@ def test_it_is_what_booking_it_leaves_and_the_preview_writes_nothing(
 ) -> None:
     rows = text("SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM audit_log)")
     before = conn.execute(rows).one()
-    told = asked(conn, people, ada, ips, 300).charges[0].after
+    told = asked(conn, people, ada, ips, 300)[0].after
     assert conn.execute(rows).one() == before
     ledgers.book(conn, people, ada, ips, 300, TODAY)
     assert ledgers.amounts(conn, ada)[ips] == told
@@ -102,15 +104,14 @@ def test_the_price_is_the_customers_own_of_the_month_it_takes_effect(
 ) -> None:
     own = ledgers.tiers((1, None, "0.5"))
     prices.set_individual_price(conn, ips, ada, valid_from=JULY, tiers=own, user=people[Role.SALES])
-    today, next_month = (asked(conn, people, ada, ips, 300, day).then for day in (TODAY, JULY))
-    assert today and next_month
-    assert (str(today.amount), str(next_month.amount)) == ("460.00", "150.00")
+    found = [effects.whole_months(conn, ada, ips, quantities=[300], month=month) for month in (JUNE, JULY)]
+    assert [str(quotes[0].amount) for quotes in found if quotes] == ["460.00", "150.00"]
 
 
 def test_without_a_price_it_says_so_with_none(conn: Connection, people: People) -> None:
     users, bob = ledgers.product(conn, people, "users"), ledgers.customer(conn, people, "Bob AG")
-    found = effects.preview(conn, bob, users, quantity=5, effective_on=TODAY, today=TODAY, user=people[Role.SALES])
-    assert found.then is None and [one.after for one in found.charges] == [None, None]
+    found = effects.of_booking(conn, bob, users, quantity=5, effective_on=TODAY, today=TODAY, user=people[Role.SALES])
+    assert [one.after for one in found] == [None, None]
 
 
 def test_pending_changes_are_asked_about(conn: Connection, people: People, ada: int, ips: int) -> None:

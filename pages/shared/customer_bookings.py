@@ -1,4 +1,7 @@
-"""The dialogs that change what a customer has: users, IPs, options, modules and a plan (rows N4, G6, S4)."""
+"""The dialogs that change what a customer has: users, options, modules and a plan (rows N4, S4).
+
+That for IPs is in `ip_distribution.py`.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -7,7 +10,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import billing, bookings, clock, prices
+from lib import bookings, clock, effects
 from lib.bookings import NOTHING, Booking, Holding
 from lib.db import Connection
 from lib.errors import Invalid
@@ -19,17 +22,11 @@ KEEP = "book_keep"
 STAY, TAKEN_BACK = "They stay", "They are taken back"
 
 
-def open_quantity(view: View, product: Product, held: Holding) -> None:
-    """Open the dialog for users, or for IPs with their split."""
-    key = uuid4()
-    if product.kind == "ips":
-        st.session_state.book_internal = str(held.internal or 0)
-        st.session_state.book_external = str(held.external or 0)
-        _ips(view, product, held, key)
-    else:
-        st.session_state.book_quantity = str(held.quantity)
-        st.session_state.book_from = view.today
-        _users(view, product, held, key)
+def open_users(view: View, product: Product, held: Holding) -> None:
+    """Open the dialog for licensed users."""
+    st.session_state.book_quantity = str(held.quantity)
+    st.session_state.book_from = view.today
+    _users(view, product, held, uuid4())
 
 
 def open_start(view: View, offered: Sequence[Product]) -> None:
@@ -45,9 +42,9 @@ def open_end(view: View, product: Product) -> None:
     _end(view, product, uuid4())
 
 
-def _book(view: View, product: Product, key: UUID, day: date | None, asked: Callable[[], dict[str, Any]]) -> None:
+def book(view: View, product: Product, key: UUID, day: date | None, asked: Callable[[], dict[str, Any]]) -> None:
     """Book what `asked` reads from the inputs; what can't be read is refused at its field."""
-    answer = st.session_state.get(KEEP)
+    keep = kept()
 
     def action(conn: Connection, **given: Any) -> None:
         quantities = asked()
@@ -57,14 +54,14 @@ def _book(view: View, product: Product, key: UUID, day: date | None, asked: Call
 
     session.attempt(
         action,
-        keep_pending=None if answer is None else answer == STAY,
+        keep_pending=keep,
         today=view.today,
         request_key=key,
         success=f"{product.name_en}: the change is booked.",
     )
 
 
-# ---------------------------------------------------------------------------------- users and IPs
+# ---------------------------------------------------------------------------------- users
 
 
 @st.dialog("Licensed users", icon=":material/group:")
@@ -73,7 +70,7 @@ def _users(view: View, product: Product, held: Holding, key: UUID) -> None:
     asked = numbers.whole("Users", key="book_quantity", field="quantity")
     _licence(view)
     _first_day("From")
-    _pending(view, product, st.session_state.book_from)
+    ask_pending(view, product, st.session_state.book_from)
     _whole_month(view, product, held.quantity, asked)
     st.button("Book users", key="book_go", type="primary", on_click=_book_users, args=(view, product, key))
 
@@ -82,7 +79,7 @@ def _book_users(view: View, product: Product, key: UUID) -> None:
     def asked() -> dict[str, Any]:
         return {"quantity": numbers.typed_whole("book_quantity", field="quantity", name="Users")}
 
-    _book(view, product, key, st.session_state.book_from, asked)
+    book(view, product, key, st.session_state.book_from, asked)
 
 
 def _licence(view: View) -> None:
@@ -90,47 +87,6 @@ def _licence(view: View) -> None:
     if most is not None:
         beyond = "more may be booked" if view.customer.users_beyond_max else "more are refused"
         st.caption(f"The licence allows {most:,} users; {beyond}.")
-
-
-@st.dialog("IPs", icon=":material/lan:")
-def _ips(view: View, product: Product, held: Holding, key: UUID) -> None:
-    session.close_or_explain()
-    left, right = st.columns(2)
-    with left:
-        inside = numbers.whole("Internal", key="book_internal", field="internal")
-    with right:
-        outside = numbers.whole("External", key="book_external", field="external")
-    total = None if inside is None or outside is None else inside + outside
-    if total is not None:
-        st.markdown(f"**Total {total:,}**, now {held.quantity:,}. The price depends on the total alone.")
-    session.field_error("quantity")
-    following = clock.next_month(clock.month_of(view.today))
-    fewer = total is not None and total < held.quantity
-    days = [following] if fewer else [view.today, following]
-    if fewer:
-        st.caption(
-            f"A decrease takes effect with the next month, on {ui.day(following)}. Until then it can be taken back."
-        )
-    st.session_state.book_day = (
-        st.session_state.get("book_day") if st.session_state.get("book_day") in days else days[0]
-    )
-    st.radio(
-        "When", days, key="book_day", horizontal=True,
-        format_func=lambda one: "Instantly, from today" if one == view.today else f"With the next month, {ui.day(one)}",
-    )  # fmt: skip
-    session.field_error("effective_on")
-    _pending(view, product, st.session_state.book_day)
-    _whole_month(view, product, held.quantity, total)
-    st.button("Book IPs", key="book_go", type="primary", on_click=_book_ips, args=(view, product, key))
-
-
-def _book_ips(view: View, product: Product, key: UUID) -> None:
-    def asked() -> dict[str, Any]:
-        inside = numbers.typed_whole("book_internal", field="internal", name="Internal")
-        outside = numbers.typed_whole("book_external", field="external", name="External")
-        return {"quantity": inside + outside, "internal": inside, "external": outside}
-
-    _book(view, product, key, st.session_state.book_day, asked)
 
 
 # ---------------------------------------------------------------------------------- on and off
@@ -151,14 +107,14 @@ def _start(view: View, offered: dict[int, Product], key: UUID) -> None:
     _first_day("First day")
     st.date_input("Last day (empty: until it is ended)", value=None, key="book_until", format=customer_form.DAY)
     session.field_error("ends_on")
-    _pending(view, product, st.session_state.book_from)
+    ask_pending(view, product, st.session_state.book_from)
     _whole_month(view, product, 0, 1)
     st.button("Book", key="book_go", type="primary", on_click=_book_start, args=(view, product, key))
 
 
 def _book_start(view: View, product: Product, key: UUID) -> None:
     until: date | None = st.session_state.book_until
-    _book(view, product, key, st.session_state.book_from, lambda: {"quantity": 1, "ends_on": until})
+    book(view, product, key, st.session_state.book_from, lambda: {"quantity": 1, "ends_on": until})
 
 
 @st.dialog("End", icon=":material/event_busy:")
@@ -169,13 +125,13 @@ def _end(view: View, product: Product, key: UUID) -> None:
     session.field_error("effective_on")
     session.field_error("quantity")
     last: date | None = st.session_state.book_last
-    _pending(view, product, bookings.next_day(last or view.today))
+    ask_pending(view, product, bookings.next_day(last or view.today))
     st.button("End it", key="book_go", type="primary", on_click=_book_end, args=(view, product, key))
 
 
 def _book_end(view: View, product: Product, key: UUID) -> None:
     last: date | None = st.session_state.book_last
-    _book(view, product, key, last and bookings.next_day(last), lambda: {"quantity": 0})
+    book(view, product, key, last and bookings.next_day(last), lambda: {"quantity": 0})
 
 
 # ---------------------------------------------------------------------------------- what the dialogs share
@@ -186,7 +142,7 @@ def _first_day(label: str) -> None:
     session.field_error("effective_on")
 
 
-def _pending(view: View, product: Product, day: date | None) -> None:
+def ask_pending(view: View, product: Product, day: date | None) -> None:
     """Ask whether changes that are booked for later days stay, where there are any."""
     with session.reading() as conn:
         standing = bookings.standing(conn, view.customer.id, product_id=product.id)
@@ -200,18 +156,23 @@ def _pending(view: View, product: Product, day: date | None) -> None:
     session.field_error("keep_pending")
 
 
+def kept() -> bool | None:
+    """Whether later changes stay; None where nobody answered that (yet)."""
+    answer = st.session_state.get(KEEP)
+    return None if answer is None else answer == STAY
+
+
 def _whole_month(view: View, product: Product, before: int, after: int | None) -> None:
     """What a whole month of the quantity costs, now and then, by the customer's price; nothing for no number."""
     if after is None:
         return
     month = clock.month_of(view.today)
     with session.reading() as conn:
-        price = prices.version_in(conn, product.id, month=month, customer_id=view.customer.id)
-        if price is None:
-            st.caption(f"There is no price for {ui.escaped(product.name_en)} in {ui.month(month)} yet.")
-            return
-        quantities = [before, after]
-        now, then = billing.quotes(conn, product.id, quantities=quantities, month=month, tiers=price.tiers)
+        found = effects.whole_months(conn, view.customer.id, product.id, quantities=[before, after], month=month)
+    if found is None:
+        st.caption(f"There is no price for {ui.escaped(product.name_en)} in {ui.month(month)} yet.")
+        return
+    now, then = found
     change = f"{ui.money(now.amount)} → **{ui.money(then.amount)}**" if before != after else ui.money(now.amount)
     st.caption(f"A whole month, net in {view.currency}: {change}")
 

@@ -6,11 +6,9 @@ from typing import Any
 import streamlit as st
 
 from lib import bookings, clock, customer_fields, prices, products
-from lib.auth import Permission
 from lib.bookings import Booking
-from lib.customer_states import Action
 from lib.products import Product
-from pages.shared import customer_bookings, customer_data, customer_verbs, session, ui
+from pages.shared import customer_bookings, customer_data, customer_pending, ip_distribution, session, ui
 from pages.shared.customer_view import View
 
 
@@ -25,7 +23,7 @@ def draw(view: View) -> None:
     with right.container(border=True, height="stretch"):
         _licence(view, catalogue, standing)
     _booked(view, catalogue, standing)
-    _later(view, {product.id: product for product in catalogue}, standing)
+    customer_pending.draw(view, {product.id: product for product in catalogue}, standing)
 
 
 def _heading(title: str, button: str | None, key: str) -> bool:
@@ -78,7 +76,8 @@ def _licence(view: View, catalogue: Sequence[Product], standing: Sequence[Bookin
                 key=f"change_{product.kind}", icon=f":material/{icon}:",
             ):  # fmt: skip
                 held = customer_bookings.held_on(standing, product.id, view.today)
-                customer_bookings.open_quantity(view, product, held)
+                opened = ip_distribution.open_dialog if product.kind == "ips" else customer_bookings.open_users
+                opened(view, product, held)
 
 
 def _booked(view: View, catalogue: Sequence[Product], standing: Sequence[Booking]) -> None:
@@ -137,43 +136,3 @@ def _row(view: View, product: Product, booking: Booking | None) -> dict[str, Any
         "since": ui.day(booking.effective_on),
         "price": own + prices.described(price.tiers) if price else "no price",
     }
-
-
-def _cancelled(view: View, catalogue: dict[int, Product], ends: Sequence[Booking]) -> None:
-    """The ends that a cancellation of the whole subscription booked: one change, taken back as one."""
-    if not ends:
-        return
-    names = ", ".join(catalogue[booking.product_id].name_en for booking in ends)
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{ui.day(ends[0].effective_on)}** · The subscription has ended: {ui.escaped(names)}")
-        st.space("stretch")
-        st.caption(ui.escaped(f"cancelled by {ends[0].recorded_by}"))
-        if (
-            Action.RESUME in view.offers
-            and view.user.may(Permission.CANCEL_SUBSCRIPTIONS)
-            and st.button("Take back", key="take_cancellation_back", icon=":material/undo:")
-        ):
-            customer_verbs.resume(view)
-
-
-def _later(view: View, catalogue: dict[int, Product], standing: Sequence[Booking]) -> None:
-    """What is booked and not yet effective, each with its way back."""
-    later = [booking for booking in standing if booking.effective_on > view.today and booking.product_id in catalogue]
-    if not later:
-        return
-    st.subheader("Booked for later", anchor=False)
-    _cancelled(view, catalogue, [booking for booking in later if booking.cancellation is not None])
-    for booking in reversed(later):
-        if booking.cancellation is not None:
-            continue
-        product = catalogue[booking.product_id]
-        told = f"{product.name_en}: {customer_bookings.shown(product, booking)}"
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{ui.day(booking.effective_on)}** · {ui.escaped(told)}")
-            st.space("stretch")
-            st.caption(ui.escaped(f"booked by {booking.recorded_by}"))
-            if view.may_edit and st.button("Take back", key=f"take_back_{booking.id}", icon=":material/undo:"):
-                ui.confirm(
-                    "Take this change back?", f"{ui.escaped(told)} from {ui.day(booking.effective_on)} won't happen.",
-                    "Take back", bookings.take_back, booking.id, success="The change is taken back.", today=view.today,
-                )  # fmt: skip
