@@ -166,7 +166,7 @@ def draw_duty(duty: Duty, *, zone: str, may_sign: bool, named: bool = False) -> 
         st.markdown(f"**{ui.escaped(duty.what)}**{ui.escaped(about)}")
         st.space("stretch")
         if duty.signed_off_at is not None:
-            st.caption(ui.escaped(f"{duty.signed_off_by}, {ui.moment(duty.signed_off_at, zone)}"))
+            st.caption(ui.escaped(f"{duty.signed_off_by}, {ui.moment(duty.signed_off_at, zone)}"), width="content")
         elif may_sign and st.button("Sign off", key=f"sign_off_{duty.id}", icon=":material/check:"):
             ui.confirm(
                 "Sign this duty off?",

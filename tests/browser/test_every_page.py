@@ -5,8 +5,9 @@ from datetime import date
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 
-from lib import db, invoices
+from lib import db, deletions, invoices
 from lib.auth import Role
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
@@ -14,7 +15,7 @@ from tests.browser.settling import settled
 
 pytestmark = pytest.mark.browser
 SignIn = Callable[..., Page]
-MAY = date(2026, 5, 1)
+MAY, JUNE = date(2026, 5, 1), date(2026, 6, 20)
 # Address → the heading that says that the page is there.
 PAGES = {
     "/": "Customers",
@@ -26,9 +27,12 @@ PAGES = {
     "/settings": "Settings",
     "/staff": "Staff",
     "/audit_log": "Audit log",
+    "/deletions": "Deletions",
+    "/imports": "Import",
     "/jobs": "Jobs",
     "/account": "My account",
     "/customer?id={customer}": "Berta AG",
+    "/customer?id={erased}": "Cäsar KG",
     "/invoice?id={invoice}": "RE-2026-00001",
 }
 
@@ -45,6 +49,10 @@ def app_database(server: str, template: str) -> Iterator[str]:
         with db.transaction() as conn:
             closes.approve(conn, made, MAY)
             closes.issue(conn, made, MAY)
+            [of_caesar] = invoices.page(conn, invoices.Filters(search="cäsar"), today=MAY)
+            deletions.mark(conn, of_caesar.customer_id, today=JUNE, user=made.admin)
+            conn.execute(text("UPDATE deletions SET due_at = now()"))
+            deletions.erase_next(conn)
         yield url
 
 
@@ -55,7 +63,8 @@ def test_every_page_is_in_order(sign_in: SignIn, scheme: str, width: int) -> Non
     with db.transaction() as conn:
         [of_berta] = invoices.page(conn, invoices.Filters(search="berta"), today=MAY)
         [first] = invoices.page(conn, invoices.Filters(search="00001"), today=MAY)
-    known = {"customer": of_berta.customer_id, "invoice": first.id}
+        erased = deletions.page(conn)[0][0]
+    known = {"customer": of_berta.customer_id, "invoice": first.id, "erased": erased.customer_id}
     faults = []
     for address, heading in PAGES.items():
         page.goto(address.format(**known))
