@@ -19,12 +19,15 @@ from sqlalchemy import Connection, text
 from lib import billing, customer_fields, customer_lists, fields
 from lib.clock import month_of
 from lib.customer_lists import Filters
+from lib.errors import Invalid
 from lib.money import rounded
 from lib.report_files import BOM
 
 VERSION = 1
 # Customers are looked up so many at a time: memory stays the same, however many there are.
 BATCH = 1_000
+# As many as can be chosen in the list (`lib/bulk.py`).
+MOST_CHOSEN = 1_000
 # By which name an address or a command asks for each list of the filters.
 _SEVERAL = {
     "payment_method": "payment_methods",
@@ -105,13 +108,23 @@ def asked(values: Callable[[str], Sequence[str]]) -> Filters:
     one = {name: (values(name) or [""])[-1] for name in ("phase", "search", "ends_until")}
     until = fields.day(one["ends_until"], field="ends_until", label="The end date")
     several = {field: tuple(values(name)) for name, field in _SEVERAL.items()}
-    return Filters(phase=one["phase"] or None, search=one["search"], ends_until=until, **several)
+    ids = _ids((values("ids") or [""])[-1])
+    return Filters(phase=one["phase"] or None, search=one["search"], ends_until=until, ids=ids, **several)
+
+
+def _ids(typed: str) -> tuple[int, ...]:
+    """Chosen customers, as 7,12,31; empty doesn't narrow. Raises Invalid."""
+    parts = typed.split(",") if typed else []
+    if len(parts) > MOST_CHOSEN or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        raise Invalid("The address does not name the customers to export. Choose them in the list again.", field="ids")
+    return tuple(int(part) for part in parts)
 
 
 def named(filters: Filters) -> list[tuple[str, str]]:
     """What `asked` reads back: the filters by the names of an address, those that narrow alone."""
     until = filters.ends_until.isoformat() if filters.ends_until else ""
     one = [("phase", filters.phase or ""), ("search", filters.search.strip()), ("ends_until", until)]
+    one.append(("ids", ",".join(str(chosen) for chosen in filters.ids)))
     several = [(name, value) for name, field in _SEVERAL.items() for value in getattr(filters, field)]
     return [(name, value) for name, value in one if value] + several
 

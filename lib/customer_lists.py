@@ -68,6 +68,8 @@ class Filters:
     ends_until: date | None = None
     # Who has one of these tags.
     tags: Sequence[str] = ()
+    # Who was chosen one by one.
+    ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,9 @@ def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, An
     if filters.ends_until is not None:
         clauses.append("c.ends_on <= :ends_until")
         values["ends_until"] = filters.ends_until
+    if filters.ids:
+        clauses.append("c.id = ANY(CAST(:chosen AS bigint[]))")
+        values["chosen"] = list(filters.ids)
     if filters.tags:
         clauses.append("c.tags && CAST(:tags AS text[])")
         values["tags"] = [tag.replace("\x00", "") for tag in filters.tags]

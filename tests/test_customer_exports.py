@@ -234,3 +234,15 @@ def test_the_route_asks_who_is_there(database: str) -> None:
     assert get("ends_until=soon")[0] == 400
     assert get("", ending="xml")[0] == 404
     assert get("", cookie="made-up")[0] == 401
+
+
+def test_customers_chosen_one_by_one(conn: Connection, two: tuple[int, int]) -> None:
+    def asked(**values: str) -> Filters:
+        return customer_exports.asked(lambda name: [values[name]] if name in values else [])
+
+    filters = asked(ids=str(two[1]))
+    assert [row["name"] for row in in_json(conn, filters)["customers"]] == ["Berta"]
+    assert asked(**dict(customer_exports.named(filters))) == filters
+    for typed in ("1,x", "1;2", "9" * 19, ",".join("1" * 1001)):
+        with pytest.raises(Invalid):
+            asked(ids=typed)

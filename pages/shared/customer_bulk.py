@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import streamlit as st
 
-from lib import bulk, customer_fields
+from lib import bulk, customer_exports, customer_fields
 from lib.auth import Permission, User
 from lib.bulk import Change, Kind, Plan
+from lib.customer_lists import Filters
 from lib.errors import BillingError
 from pages.shared import customer_form, forms, session, ui
 
@@ -36,10 +38,24 @@ def draw(chosen: Sequence[int], user: User) -> None:
         kind = st.selectbox(
             "Change", kinds, format_func=LABELS.__getitem__, key="bulk_kind", label_visibility="collapsed", width=220
         )
+        if chosen:
+            _draw_export(chosen)
         if st.button("Continue", key="bulk_continue", disabled=not chosen):
             forms.fill(FORM, {"value": _empty(kind)})
             st.session_state[_KEY] = uuid4()
             _review(tuple(chosen), kind)
+
+
+def _draw_export(chosen: Sequence[int]) -> None:
+    """Links that download the chosen customers alone."""
+    query = urlencode(customer_exports.named(Filters(ids=tuple(chosen))))
+    with st.popover("Export these", icon=":material/download:", key="bulk_export"):
+        for label, ending, more in (
+            ("CSV", "csv", ""),
+            ("CSV for German Excel", "csv", "&german=1"),
+            ("JSON", "json", ""),
+        ):
+            st.link_button(label, f"/exports/customers.{ending}?{query}{more}", key=f"bulk_{label}", type="tertiary")
 
 
 def _empty(kind: Kind) -> Any:
