@@ -175,9 +175,10 @@ def _in_this_process() -> None:
 
     import psutil
 
-    import app  # the server's own imports are part of its idle memory
+    import app  # noqa: F401 – the server's own imports are part of its idle memory
+    from pages.shared import serving
 
-    for name in app.PRELOADED:
+    for name in serving.PRELOADED:
         __import__(name)
     with db.transaction() as conn:
         user = _finance(conn)
