@@ -156,6 +156,7 @@ def _checked_field(name: str, value: Any, *, country: str) -> Any:
         "bic": _bic,
         "currency": _currency,
         "timezone": _timezone,
+        "portal_url": _portal_url,
     }
     if name in special:
         return special[name](value)

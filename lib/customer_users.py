@@ -164,6 +164,17 @@ def invite(
     return new_id
 
 
+def add_registering(conn: Connection, customer_id: int, *, password: str, **details: str) -> int:
+    """Add the first user of a customer that registers itself, who has to confirm yet; returns the id (row G14).
+
+    `details` are the fields of a user. Until they have confirmed nobody signs in by this password.
+    """
+    customer = customers.held_for_change(conn, customer_id)
+    user_id = _insert(conn, customer, details, main=True, user=None, action="register")
+    rewrite(conn, user_id, {"password_hash": passwords.hashed(password)})
+    return user_id
+
+
 def invite_contact(conn: Connection, customer_id: int, *, user: User, request_key: UUID | None = None) -> int:
     """Invite the contact that stands in the customer's data, as its main user (rows N2, G4)."""
     require(user, Permission.EDIT_CUSTOMERS)
@@ -298,7 +309,13 @@ def forget(conn: Connection, customer_id: int) -> int:
 
 
 def _insert(
-    conn: Connection, customer: Customer, given: Mapping[str, Any], *, main: bool, user: User | PortalUser, action: str
+    conn: Connection,
+    customer: Customer,
+    given: Mapping[str, Any],
+    *,
+    main: bool,
+    user: User | PortalUser | None,
+    action: str,
 ) -> int:
     values = customer_user_fields.checked(given)
     present = main_user(conn, customer.id)
@@ -359,10 +376,11 @@ def _require(user: User | PortalUser, customer_id: int | None) -> None:
         require(user, Permission.EDIT_CUSTOMERS)
 
 
-def _actor(user: User | PortalUser) -> dict[str, int | None]:
+def _actor(user: User | PortalUser | None) -> dict[str, int | None]:
     """Who did it, as the audit log takes it."""
     of_customer = isinstance(user, PortalUser)
-    return {"user_id": None if of_customer else user.id, "customer_user_id": user.id if of_customer else None}
+    actor = None if user is None else user.id
+    return {"user_id": None if of_customer else actor, "customer_user_id": actor if of_customer else None}
 
 
 def _require_version(person: CustomerUser, version: int) -> None:

@@ -141,6 +141,23 @@ def create(
     """
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
+    return _create(conn, details=details, billed=billed, ends_on=ends_on, today=today, user=user)
+
+
+def register(conn: Connection, *, details: Mapping[str, Any], ends_on: date, today: date) -> int:
+    """Add a test customer that registers itself (row G14); who did it, and that they may, `registrations` says."""
+    return _create(conn, details=details, billed=False, ends_on=ends_on, today=today, user=None)
+
+
+def _create(
+    conn: Connection,
+    *,
+    details: Mapping[str, Any],
+    billed: bool,
+    ends_on: date | None,
+    today: date,
+    user: User | None,
+) -> int:
     start = max(today, periods.hold_open_month(conn))
     values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
     values["tenant_type"] = tenant_type_of_new(values.get("tenant_type"), billed=billed)
@@ -162,7 +179,7 @@ def create(
         "create",
         "customer",
         customer_id,
-        user_id=user.id,
+        user_id=None if user is None else user.id,
         customer_id=customer_id,
         changes=audit.difference({}, values | {"phase": PHASES["billed" if billed else "test"], "ends_on": ends_on}),
     )

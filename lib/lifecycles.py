@@ -29,7 +29,7 @@ class Status:
     ends_on: date | None
 
 
-def append(conn: Connection, statuses: Sequence[Status], user: User) -> None:
+def append(conn: Connection, statuses: Sequence[Status], user: User | None) -> None:
     """Add rows as they are. Raises Conflict for a day in a closed month."""
     with conflicts(periods.REFUSALS):
         conn.execute(
@@ -41,7 +41,7 @@ def append(conn: Connection, statuses: Sequence[Status], user: User) -> None:
                     "billed": status.billed,
                     "active": status.active,
                     "ends_on": status.ends_on,
-                    "recorded_by": user.id,
+                    "recorded_by": None if user is None else user.id,
                 }
                 for status in statuses
             ],

@@ -71,6 +71,11 @@ KINDS: dict[str, Kind] = {
     ),
     "password_reset": Kind("Forgotten password", "A person asks for a new password in the portal.", _NAME, _LINK),
     "registration": Kind("Registration", "Somebody registers in the portal.", _NAME | _CUSTOMER, _LINK),
+    "registration_known": Kind(
+        "Registration: known address",
+        "Somebody registers in the portal with an address that signs in there already.",
+        _NAME | {"portal": "the portal's address"},
+    ),
     "invoice": Kind(
         "Invoice",
         "An invoice, credit note or cancellation is sent; its PDF is attached.",
@@ -105,6 +110,7 @@ SAMPLES: dict[str, dict[str, str]] = {
         "payment": "Bitte überweisen Sie den Betrag bis zum 14.09.2026.",
         "kept": "Rechnungen bewahren wir bis zum 31.12.2034 auf, weil das Gesetz es verlangt (§ 147 AO).",
         "valid_from": "01.10.2026", "prices": "IP-Scans: 1 bis 50: 2,00 EUR, ab 51: 1,50 EUR",
+        "portal": "https://portal.beispiel.example",
         "link": "https://portal.beispiel.example/accept?link=…", "valid_until": "07.09.2026, 14:30 Uhr",
     },
     "en": {
@@ -113,6 +119,7 @@ SAMPLES: dict[str, dict[str, str]] = {
         "payment": "Please transfer the amount by 14 September 2026.",
         "kept": "We keep invoices until 31 December 2034, because the law demands it (section 147 AO).",
         "valid_from": "1 October 2026", "prices": "IP scans: 1 to 50: EUR 2.00, from 51: EUR 1.50",
+        "portal": "https://portal.example.example",
         "link": "https://portal.example.example/accept?link=…", "valid_until": "7 September 2026, 14:30",
     },
 }  # fmt: skip

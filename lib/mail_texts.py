@@ -86,6 +86,36 @@ Kind regards
 {company}""",
         ),
     },
+    "registration_known": {
+        "de": (
+            "Ihr Zugang zum Kundenportal von {company}",
+            """{greeting}
+
+jemand wollte sich mit dieser E-Mail-Adresse bei {company} registrieren. Sie ist dort schon bekannt, deshalb wurde \
+nichts angelegt. Waren Sie es, dann melden Sie sich bitte hier an, oder setzen Sie dort ein neues Passwort:
+
+{portal}
+
+Wurden Sie eingeladen, so öffnen Sie den Link in der Einladung. Waren Sie es nicht, ist nichts zu tun.
+
+Mit freundlichen Grüßen
+{company}""",
+        ),
+        "en": (
+            "Your access to the customer portal of {company}",
+            """{greeting}
+
+somebody tried to register with {company} under this e-mail address. It is known there already, so nothing was \
+added. If it was you, please sign in here, or set a new password there:
+
+{portal}
+
+If you were invited, open the link in the invite. If it was not you, nothing needs to be done.
+
+Kind regards
+{company}""",
+        ),
+    },
     "invoice": {
         "de": (
             "{document} {number} von {company}",

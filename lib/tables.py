@@ -700,7 +700,7 @@ customer_users = Table(
     _stamp("created_at"),
     _version(),
     CheckConstraint("email <> ''", name="email_given"),
-    CheckConstraint("(registered_at IS NULL) = (password_hash IS NULL)", name="registered_has_password"),
+    CheckConstraint("registered_at IS NULL OR password_hash IS NOT NULL", name="registered_has_password"),
     CheckConstraint("NOT is_main OR deactivated_at IS NULL", name="main_is_not_deactivated"),
     Index("customer_users_email_key", func.lower(column("email")), unique=True),
     Index("customer_users_one_main_key", "customer_id", unique=True, postgresql_where=text("is_main")),

@@ -79,7 +79,7 @@ CREATE TABLE customer_users (
     version INTEGER DEFAULT '1' NOT NULL,
     CONSTRAINT customer_users_pkey PRIMARY KEY (id),
     CONSTRAINT customer_users_email_given_check CHECK (email <> ''),
-    CONSTRAINT customer_users_registered_has_password_check CHECK ((registered_at IS NULL) = (password_hash IS NULL)),
+    CONSTRAINT customer_users_registered_has_password_check CHECK (registered_at IS NULL OR password_hash IS NOT NULL),
     CONSTRAINT customer_users_main_is_not_deactivated_check CHECK (NOT is_main OR deactivated_at IS NULL),
     CONSTRAINT customer_users_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id)
 );

@@ -32,6 +32,8 @@ PAGES = (
     Entry("accept.py", "Invite", "how_to_reg", listed=False),
     Entry("forgotten.py", "Forgotten password", "lock_reset", listed=False),
     Entry("reset.py", "New password", "lock_reset", listed=False),
+    Entry("register.py", "Register", "person_add", listed=False),
+    Entry("confirm.py", "Confirm registration", "how_to_reg", listed=False),
 )
 
 

@@ -87,8 +87,10 @@ def _sign_in() -> NoReturn:
     nonce = st.context.cookies.get(PORTAL.of_nonce(_scheme())) or ""
     ticket = sign_in.draw_form(address=address(), nonce=nonce, desk=DESK, title=company.name or "Customer portal")
     _, middle, _ = st.columns([1, 2, 1])
-    with middle:
+    with middle, st.container(horizontal=True):
         st.page_link("forgotten.py", label="Forgotten password", icon=":material/lock_reset:")
+        if company.self_registration:
+            st.page_link("register.py", label="Register", icon=":material/person_add:")
     if ticket:
         outcomes.leave_with(ticket)
     st.stop()
