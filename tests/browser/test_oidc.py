@@ -15,18 +15,19 @@ from tests.browser.conftest import Server, free_port, running
 from tests.browser.provider import Provider
 
 pytestmark = pytest.mark.browser
-SAMUEL, VERA, ADAM = "samuel@msp.example", "vera@msp.example", "adam@msp.example"
+SAMUEL, VERA, ADAM, FIONA = (f"{name}@msp.example" for name in ("samuel", "vera", "adam", "fiona"))
+ADDRESSES = {Role.SALES: SAMUEL, Role.VIEWER: VERA, Role.ADMIN: ADAM, Role.FINANCE: FIONA}
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """A provider that knows colleagues, somebody disabled here, two whom we don't let in, and Samuel's successor."""
+    """A provider that knows colleagues, somebody disabled here, two whom we don't let in, and Fiona's successor."""
     known = {
         "Samuel": {"sub": "1", "email": SAMUEL, "email_verified": True},
         "Vera": {"sub": "2", "email": VERA, "email_verified": True},
         "A stranger": {"sub": "3", "email": "stranger@msp.example", "email_verified": True},
         "Unconfirmed": {"sub": "4", "email": SAMUEL, "email_verified": False},
-        "The new Samuel": {"sub": "5", "email": SAMUEL, "email_verified": True},
+        "The new Fiona": {"sub": "5", "email": FIONA, "email_verified": True},
         "Adam": {"sub": "6", "email": ADAM, "email_verified": True},
         "Nora": {"sub": "7", "email": "nora@msp.example", "email_verified": True},
     }
@@ -36,11 +37,12 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def app(app_database: str, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app with that provider; all but Fiona have an address, and Vera is disabled."""
+    """The app with that provider; all have an address, Vera is disabled, Fiona has signed in before."""
     with db.transaction() as conn:
         users = people.hire(conn)
-        for role, address in ((Role.SALES, SAMUEL), (Role.VIEWER, VERA), (Role.ADMIN, ADAM)):
+        for role, address in ADDRESSES.items():
             staff.set_email(conn, users[role].id, user=users[Role.ADMIN], email=address, version=1)
+        staff.link(conn, FIONA, issuer=provider.url, subject="the Fiona of last year")
         staff.disable(conn, users[Role.VIEWER].id, user=users[Role.ADMIN], version=2)
     port = free_port()
     settings = provider.settings | {"MANDANT_URL": f"http://127.0.0.1:{port}"}
@@ -85,7 +87,7 @@ def test_who_is_not_let_in_is_told_why(page: Page) -> None:
         ("A stranger", "stranger@msp.example has no account in Mandant."),
         ("Vera", "Your account in Mandant is disabled."),
         ("Unconfirmed", "has not confirmed your e-mail address"),
-        ("The new Samuel", "belongs to somebody else who used this address before"),
+        ("The new Fiona", "belongs to somebody else who used this address before"),
     ):
         sign_in_as(page, name)
         expect(page.get_by_text(sentence)).to_be_visible()
