@@ -61,7 +61,7 @@ def wait_for_address(process: "subprocess.Popen[str]", port: int) -> None:
 
 def worker_of(process: "subprocess.Popen[str]", *, other_than: int = 0) -> psutil.Process:
     """The worker, once it runs; one that ended and was not looked at yet doesn't."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for child in psutil.Process(process.pid).children():
             if child.pid != other_than and child.status() != psutil.STATUS_ZOMBIE and "work" in child.cmdline():
@@ -102,7 +102,7 @@ def test_a_killed_runner_leaves_nothing_running(run: Run, port: int) -> None:
     assert worker_of(process)
     started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    _, alive = psutil.wait_procs(started, timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=120)
     assert not alive
 
 

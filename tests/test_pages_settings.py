@@ -74,7 +74,7 @@ def test_settings_are_for_admins(open_page: OpenPage, role: Role) -> None:
     page = open_page("settings.py", role)
     assert not page.exception
     assert "may not change settings" in texts(page)
-    assert not page.text_input
+    assert not page.main.text_input
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ with db.transaction() as conn:
 """
 
 
-def until(true: Callable[[], object], *, seconds: float = 30) -> None:
+def until(true: Callable[[], object], *, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -122,7 +122,7 @@ def test_a_signal_ends_it_in_order(database: str) -> None:
     process = start()
     until(working)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0 and "Traceback" not in said
 
 
@@ -180,5 +180,5 @@ def test_without_a_database_it_goes_on_trying(database: str, monkeypatch: pytest
     assert "it is tried again in 15 seconds: connection failed" in process.stderr.readline()
     assert process.poll() is None
     process.terminate()
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0 and "Traceback" not in said
