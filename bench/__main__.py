@@ -1,6 +1,6 @@
 """`make bench`: each figure against its reference, measured side by side in one run.
 
-    python -m bench [name …]      names: close, export, reruns; all of them by default
+    python -m bench [name …]      names: close, export, imports, rating, reruns; all of them by default
 
 Prints `name ratio limit` per figure and exits 1 where a ratio is beyond its limit. CUSTOMERS and
 RUNS (environment) make it smaller for a quick look; the limits are meant for 100,000 and five.
@@ -10,12 +10,14 @@ import os
 import sys
 from collections.abc import Callable
 
-from bench import close, export, reruns
+from bench import close, export, imports, rating, reruns
 from bench.servers import Bench, bench_server
 
 PARTS: dict[str, Callable[[Bench], list[tuple[str, float, float]]]] = {
     "close": close.figures,
     "export": export.figures,
+    "imports": imports.figures,
+    "rating": rating.figures,
     "reruns": reruns.figures,
 }
 

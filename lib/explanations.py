@@ -1,4 +1,4 @@
-"""Explain this number: where the charge of one customer, product and month comes from (row N11)."""
+"""Explain this number: where the charge of one customer, product and month comes from (rows N11, B2)."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +15,7 @@ from lib.customers import Customer
 from lib.errors import NotFound
 from lib.prices import Version
 from lib.products import Product
+from lib.statements import Charge
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,19 @@ def explanation(conn: Connection, customer_id: int, product_id: int, *, month: d
         bookings=_bookings(conn, customer_id, product_id, month),
         adjustments=[entry for entry in entered if entry.month == month],
     )
+
+
+def charges(conn: Connection, customer_id: int, *, month: date) -> list[Charge]:
+    """What a customer's month is the sum of: its charge of each product, in the order of documents."""
+    billing.ensure_rated(conn, month)
+    found = conn.execute(
+        text("""SELECT c.month, c.product_id, p.name_en AS product, p.kind, c.start_quantity, c.changes,
+                       c.end_quantity, c.amount
+                  FROM charges c JOIN products p ON p.id = c.product_id
+                 WHERE c.customer_id = :id AND c.month = :month ORDER BY p.position, p.id"""),
+        {"id": customer_id, "month": month},
+    )
+    return [Charge(**row._mapping) for row in found]
 
 
 def _price(conn: Connection, product: Product, customer_id: int, month: date) -> Version | None:

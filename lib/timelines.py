@@ -8,11 +8,12 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from lib import billing
+from lib.bookings import Holding
 
 
 @dataclass(frozen=True)
 class Change:
-    """A booking that stands, beside what stood before it.
+    """A booking that stands, beside what stood before it; `first` where nothing of the product did.
 
     `price_before` and `price_after` are what a whole month of either quantity costs, net, at the customer's price of
     the month of `effective_on`; None where no price ruled it. `state`: planned (not yet effective), in_force (rules
@@ -22,12 +23,9 @@ class Change:
     id: int
     product_id: int
     effective_on: date
-    quantity_before: int
-    internal_before: int | None
-    external_before: int | None
-    quantity: int
-    internal: int | None
-    external: int | None
+    before: Holding
+    after: Holding
+    first: bool
     price_before: Decimal | None
     price_after: Decimal | None
     recorded_at: datetime
@@ -49,7 +47,8 @@ changed AS MATERIALIZED (
            lag(quantity, 1, 0) OVER earlier AS quantity_before, quantity,
            lag(internal) OVER earlier AS internal_before, internal,
            lag(external) OVER earlier AS external_before, external,
-           lead(effective_on) OVER earlier AS until_day, row_number() OVER (ORDER BY id) AS n
+           lead(effective_on) OVER earlier AS until_day, lag(id) OVER earlier IS NULL AS first,
+           row_number() OVER (ORDER BY id) AS n
       FROM standing_bookings WHERE customer_id = :customer
     WINDOW earlier AS (PARTITION BY product_id ORDER BY effective_on)
 )"""
@@ -76,7 +75,8 @@ counting_spans AS (
 _PRICE = "CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE sum(amount) END"
 _SELECT = """
 SELECT c.id, c.product_id, c.effective_on, c.quantity_before, c.internal_before, c.external_before,
-       c.quantity, c.internal, c.external, c.recorded_at, coalesce(s.name, 'System') AS recorded_by, b.cancellation,
+       c.quantity, c.internal, c.external, c.first, c.recorded_at,
+       coalesce(s.name, 'System') AS recorded_by, b.cancellation,
        CASE WHEN c.quantity_before = 0 THEN 0.00 ELSE before.price END AS price_before,
        CASE WHEN c.quantity = 0 THEN 0.00 ELSE after.price END AS price_after,
        CASE WHEN c.effective_on > :today THEN 'planned'
@@ -94,4 +94,13 @@ def changes(conn: Connection, customer_id: int, *, today: date) -> list[Change]:
     rating = rating.replace(":months", "ARRAY(SELECT DISTINCT month FROM changed)")
     statement = f"WITH {_CHANGED}, whole AS MATERIALIZED ({rating}) {_SELECT}"
     found = conn.execute(text(statement), {"customer": customer_id, "today": today})
-    return [Change(**row._mapping) for row in found]
+    return [
+        Change(
+            id=row.id, product_id=row.product_id, effective_on=row.effective_on, first=row.first,
+            before=Holding(row.quantity_before, row.internal_before, row.external_before),
+            after=Holding(row.quantity, row.internal, row.external),
+            price_before=row.price_before, price_after=row.price_after, recorded_at=row.recorded_at,
+            recorded_by=row.recorded_by, state=row.state, cancellation=row.cancellation,
+        )
+        for row in found
+    ]  # fmt: skip

@@ -229,7 +229,7 @@ def draw_export(filters: Filters, asked: dict[str, Any]) -> None:
 def _remember(charges: Sequence[tuple[int, int | None, date]]) -> None:
     cells = st.session_state.cost_rows.selection.cells
     if cells and cells[0][0] < len(charges) and charges[cells[0][0]][1] is not None:
-        st.session_state.cost_explained = charges[cells[0][0]]
+        explain.ask(*charges[cells[0][0]])
 
 
 def _pages(customers: int) -> int:
@@ -318,6 +318,4 @@ with rows_place:
 with paging_place:
     draw_paging(page.customers, number)
 
-if explained := st.session_state.pop("cost_explained", None):
-    customer_id, product_id, explained_month = explained
-    explain.panel(customer_id, product_id, explained_month, currency)
+explain.open_asked(currency)

@@ -61,10 +61,11 @@ def _first_page() -> None:
 
 
 def _clicked(table: str, ids: list[int]) -> None:
-    """A cell opens its customer, a header orders the list."""
+    """A cell opens its customer, one of the forecast what that is made of; a header orders the list."""
     selection = st.session_state[table].selection
     if selection.cells:
-        _open(ids[selection.cells[0][0]])
+        row, column = selection.cells[0]
+        _open(ids[row], tab="Forecast" if column == "forecast" else None)
     elif selection.columns and selection.columns[0] in SORTED_BY:
         column = SORTED_BY[selection.columns[0]]
         before, descending = ORDERS[st.session_state.customer_order]
@@ -78,8 +79,8 @@ def _picked() -> None:
         _open(st.session_state.open_customer)
 
 
-def _open(customer_id: int) -> None:
-    st.switch_page("customer.py", query_params={"id": str(customer_id)})
+def _open(customer_id: int, *, tab: str | None = None) -> None:
+    st.switch_page("customer.py", query_params={"id": str(customer_id)} | ({"tab": tab} if tab else {}))
 
 
 def _clear() -> None:

@@ -11,7 +11,7 @@ from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
 from pages.shared import documents as shown
-from pages.shared import draft_form, invoice_mail, line_editor, session, ui, work
+from pages.shared import draft_form, explain, invoice_mail, line_editor, session, ui, work
 from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
@@ -197,7 +197,14 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
         if document.intro:
             st.text(document.intro)
         if lines:
-            draft_form.lines_table(lines, document.currency, key="lines")
+            charged = [line.from_close and line.product_id is not None for line in lines]
+            options: dict[str, Any] = {
+                "on_select": lambda: explain_line(document, lines),
+                "selection_mode": "single-cell",
+            }
+            draft_form.lines_table(lines, document.currency, key="lines", **(options if any(charged) else {}))
+            if any(charged):
+                st.caption("A click on a line of the month close says how its amount came about.")
             if document.state == "draft" and any(line.from_close for line in lines):
                 st.caption(f":material/lock: Lines of the close of {ui.month(document.month)} can't be edited.")
         else:
@@ -219,6 +226,20 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
                 st.caption(CATEGORIES[document.vat_category])
         if document.closing:
             st.text(document.closing)
+
+
+def explain_line(document: Invoice, lines: list[InvoiceLine]) -> None:
+    """The charge that the chosen line is a piece of; a cancellation's are those of the document that it takes back."""
+    cells = st.session_state.lines.selection.cells
+    line = lines[cells[0][0]] if cells and cells[0][0] < len(lines) else None
+    if line is None or not line.from_close or line.product_id is None:
+        return
+    month = document.month
+    if month is None and document.cancels_id is not None:
+        with session.reading() as conn:
+            month = invoices.invoice(conn, document.cancels_id).month
+    if month is not None:
+        explain.ask(document.customer_id, line.product_id, month)
 
 
 def draw_history(document: Invoice) -> None:
@@ -301,3 +322,4 @@ if opened is None:
     ui.empty("There is no such document. It may have been a draft that was deleted.", icon=":material/search_off:")
 else:
     draw(*opened)
+    explain.open_asked(opened[0].currency)

@@ -8,7 +8,7 @@ import streamlit as st
 from lib import clock, issuing, months, periods, settings
 from lib.auth import Permission
 from lib.months import Month, Preview
-from pages.shared import close_mails, close_preview, documents, session, ui, work
+from pages.shared import close_mails, close_preview, documents, explain, session, ui, work
 
 STEPS = ("Preview", "Approve", "Issue", "Lock")
 APPROVE, REOPEN, LOCK = "approve", "reopen", "lock"
@@ -85,6 +85,7 @@ def draw_open(month: Month, first_open: date, today: date, currency: str) -> Non
     close_preview.draw_deadline(month.month, preview.reverse_charge, today)
     close_preview.draw_totals(preview, currency)
     close_preview.draw_exceptions(preview, today, currency)
+    explain.open_asked(currency)
     if may_close:
         blocked = bool(reason) or preview.missing_prices > 0
         if st.button(
@@ -281,6 +282,9 @@ def draw_history(listed: list[Month], currency: str, zone: str) -> None:
 
 if (customer := st.session_state.pop(close_preview.CUSTOMER, None)) is not None:
     st.switch_page("customer.py", query_params={"id": str(customer)})
+if (product := st.session_state.pop(close_preview.PRODUCT, None)) is not None:
+    name, booked_in = product
+    st.switch_page("cost_overview.py", query_params={"cost_month": ui.month(booked_in), "cost_product": name})
 if (draft := st.session_state.pop("close_draft", None)) is not None:
     st.switch_page("invoice.py", query_params={"id": str(draft)})
 with session.reading() as connection:

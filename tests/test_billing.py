@@ -270,6 +270,35 @@ def test_moving_ips_between_internal_and_external_costs_nothing(conn: Connection
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    offered=tier_lists,
+    quantity=st.integers(1, 300),
+    measure=st.sampled_from(["peak", "daily", "end", "full"]),
+    moves=st.lists(st.tuples(st.integers(1, 30), st.floats(0, 1)), min_size=1, max_size=4),
+)
+def test_however_often_ips_are_moved_the_month_costs_the_same(
+    conn: Connection,
+    people: People,
+    offered: list[Tier],
+    quantity: int,
+    measure: str,
+    moves: list[tuple[int, float]],
+) -> None:
+    with conn.begin_nested() as nested:
+        ips, ada = product(conn, people, "ips", measure=measure), customer(conn, people)
+        prices.set_list_price(conn, ips, valid_from=JUNE, tiers=offered, user=people[Role.ADMIN])
+        book(conn, people, ada, ips, quantity, JUNE)
+        parts, charges = billing.parts(conn, months=[JUNE], customers=[ada]), rated(conn, [JUNE])
+        for day, share in moves:
+            inside = int(quantity * share)
+            split = {"internal": inside, "external": quantity - inside, "quantity": quantity, "kind": "ips"}
+            insert(conn, "bookings", customer_id=ada, product_id=ips, effective_on=date(2026, 6, day), **split)
+        moved = billing.parts(conn, months=[JUNE], customers=[ada]), rated(conn, [JUNE])
+        nested.rollback()
+    assert moved == (parts, charges)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offered=tier_lists, quantity=st.integers(1, 200), split=st.integers(2, 30))
 def test_parts_of_a_divided_month_add_up(
     conn: Connection, people: People, offered: list[Tier], quantity: int, split: int

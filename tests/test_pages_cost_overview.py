@@ -16,7 +16,7 @@ from lib import adjustments, db, report_files, sessions
 from lib.auth import Role
 from lib.report_filters import Filters
 from lib.sessions import SESSION_COOKIE
-from pages.shared import downloads
+from pages.shared import downloads, explain
 from tests import closes, people
 from tests.closes import JUNE, Company
 
@@ -169,6 +169,7 @@ def test_a_made_up_download_gets_a_sentence(company: Company, query: str) -> Non
     assert browser.get("month=2026-06", "exe")[0].status_code == 404
 
 
+@pytest.mark.row("B2")
 def test_the_panel_explains_an_amount_and_an_adjustment(company: Company, open_page: Open) -> None:
     """Opened here by what a click remembers."""
     with db.transaction() as conn:
@@ -176,15 +177,17 @@ def test_the_panel_explains_an_amount_and_an_adjustment(company: Company, open_p
         adjustments.add(conn, company.with_ips, amount=Decimal(100), month_meant=JUNE, month=JUNE, **given)
         kind = conn.scalar(text("SELECT id FROM products WHERE kind = 'adjustment'"))
     page = open_page(PAGE, cost_month="June 2026")
-    page.session_state.cost_explained = (company.with_ips, company.ips, JUNE)
+    page.session_state[explain.ASKED] = (company.with_ips, company.ips, JUNE)
     page.run()
     assert not page.exception
     lines = next(frame.value for frame in page.dataframe if "line" in frame.value.columns)
-    assert lines["amount"].tolist() == ["100.00", "300.00", "60.00"]
-    page.session_state.cost_explained = (company.with_ips, kind, JUNE)
+    assert lines["amount"].tolist() == ["100.00", "300.00", "60.00", "460.00"]
+    booked = next(frame.value for frame in page.dataframe if "at" in frame.value.columns)
+    assert booked["by"].tolist() == ["Samuel"] and booked["at"][0] != "–"
+    page.session_state[explain.ASKED] = (company.with_ips, kind, JUNE)
     page.run()
     assert not page.exception and any("Workshop" in str(each.value) for each in page.table)
-    page.session_state.cost_explained = (company.with_users, company.ips, JUNE)
+    page.session_state[explain.ASKED] = (company.with_users, company.ips, JUNE)
     page.run()
     assert not page.exception and any("Nothing is charged" in info.value for info in page.info)
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib import adjustments, bookings, customers, db, months
 from lib.auth import Role
+from pages.shared import explain
 from tests import ledgers, people
 from tests.ledgers import JUNE
 
@@ -160,10 +161,21 @@ def test_the_user_history(open_page: OpenPage, billed: str) -> None:
     app = open_tab(open_page, billed, "History")
     assert app.get("plotly_chart")
     rows = table(app)
-    assert [(row["day"], row["product"], row["before"], row["after"], row["state"]) for row in rows][:2] == [
-        ("1 Jul 2026", "Ips", "300 (300 internal, 0 external)", "100 (100 internal, 0 external)", "Pending"),
-        ("16 Jun 2026", "Ips", "200 (200 internal, 0 external)", "300 (300 internal, 0 external)", "In effect"),
+    assert [(row["day"], row["product"], row["before"], row["after"], row["state"]) for row in rows] == [
+        ("1 Jul 2026", "Ips", "300 (300 internal, 0 external)", "100 (100 internal, 0 external)", ["Planned"]),
+        ("16 Jun 2026", "Ips", "200 (200 internal, 0 external)", "300 (300 internal, 0 external)", ["In force"]),
+        ("1 May 2026", "Ips", "–", "200 (200 internal, 0 external)", ["Over"]),
+        ("1 May 2026", "Users", "–", "10", ["In force"]),
     ]
+    assert [(row["price_before"], row["price_after"], row["difference"]) for row in rows] == [
+        ("460.00", "175.00", "−285.00"),
+        ("325.00", "460.00", "+135.00"),
+        ("0.00", "325.00", "+325.00"),
+        ("0.00", "50.00", "+50.00"),
+    ]
+    # What is to come can be taken back or changed from here.
+    assert any(key.startswith("take_back_") for key in keys(app))
+    assert any(key.startswith("change_") and key[7:].isdigit() for key in keys(app))
     assert {row["by"] for row in rows} == {"Samuel"}
 
 
@@ -183,6 +195,67 @@ def test_the_forecast_has_a_figure_for_each_product_and_the_lines_that_explain_i
     ]
     exact = [Decimal(part["amount"].replace(",", "")) for part in table(app, 1)]
     assert sum(exact) == Decimal("392.5")
+
+
+@pytest.mark.row("B2")
+def test_every_amount_of_the_forecast_says_how_it_came_about(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Forecast")
+    ips = next(key for key in keys(app) if key.startswith("explain_") and key != "explain_total")
+    total = app.button(key="explain_total").click().run()
+    rows = table(total, -1)
+    assert [(row["product"], row["amount"]) for row in rows] == [
+        ("Users", "50.00"), ("Ips", "392.50"), ("Sum", "442.50"),
+    ]  # fmt: skip
+    app = open_tab(open_page, billed, "Forecast")
+    found = []
+    for key in {key for key in keys(app) if key.startswith("explain_")} - {"explain_total"}:
+        app.button(key=key).click().run()
+        lines = next(one.value for one in app.dataframe if "line" in one.value.columns)["amount"].tolist()
+        found.append(lines)
+    assert ips and sorted(found) == [["162.50", "230.00", "392.50"], ["50.00", "50.00"]]
+
+
+@pytest.mark.row("B2")
+@pytest.mark.parametrize("tab", ["Statements", "Cost history"])
+def test_an_amount_that_was_clicked_opens_what_its_month_is_the_sum_of(
+    open_page: OpenPage, billed: str, tab: str
+) -> None:
+    """Opened here by what a click remembers."""
+    app = open_tab(open_page, billed, tab)
+    app.session_state[explain.ASKED] = (int(billed), None, MAY)
+    app.run()
+    assert not app.exception
+    month = next(one.value for one in app.dataframe if list(one.value.columns) == ["product", "amount"])
+    assert month["amount"].tolist() == ["50.00", "325.00", "375.00"]
+
+
+@pytest.mark.row("G6")
+def test_the_dialog_for_ips_shows_total_shares_price_and_average(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    app.button(key="change_ips").click().run()
+    assert [app.text_input(key=f"ips_{name}").value for name in ("total", "internal", "external")] == [
+        "300",
+        "300",
+        "0",
+    ]
+    slider = app.slider(key="ips_slider")
+    assert (slider.value, slider.max) == (300, 300)
+    assert app.checkbox(key="ips_instantly").value
+    assert {one.label: one.value for one in app.metric} == {
+        "A month, net (EUR)": "460.00", "Average per IP (EUR)": "1.5333",
+    }  # fmt: skip
+    ranges = next(one.value for one in app.dataframe if "range" in one.value.columns)
+    assert ranges["amount"].tolist() == ["100.00", "300.00", "60.00"]
+
+
+@pytest.mark.row("G6")
+def test_a_pending_decrease_is_opened_to_be_changed(open_page: OpenPage, billed: str) -> None:
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    pending = next(key for key in keys(app) if key.startswith("change_") and key[7:].isdigit())
+    app.button(key=pending).click().run()
+    assert app.text_input(key="ips_total").value == "100"
+    assert any("A decrease takes effect at the month's end: from 1 Jul 2026" in one.value for one in app.caption)
+    assert not [one for one in app.checkbox if one.key == "ips_instantly"]
 
 
 @pytest.mark.row("N8")

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from lib import db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
-from pages.shared import line_editor
+from pages.shared import explain, line_editor
 from tests import closes
 from tests.closes import END_OF_JUNE, JUNE, TODAY, Company, line
 
@@ -268,3 +268,16 @@ def test_a_stored_number_is_shown_so_that_it_reads_back(value: str) -> None:
     entered = line_editor.check([row])
     assert entered.problems == []
     assert (entered.lines[0].quantity, entered.lines[0].unit_price) == (stored.quantity, stored.unit_price)
+
+
+@pytest.mark.row("B2")
+def test_a_line_of_the_close_says_how_its_amount_came_about(company: Company, open_page: Open) -> None:
+    """Opened here by what a click remembers."""
+    page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
+    assert "says how its amount came about" in said(page)
+    with db.transaction() as conn:
+        product_id = invoices.lines(conn, draft_of(company))[0].product_id
+    page.session_state[explain.ASKED] = (company.with_users, product_id, JUNE)
+    page.run()
+    assert not page.exception
+    assert table(page, "line")[-1] == "Sum"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, event
 
 from lib import billing, bookings, prices, subscriptions, timelines
 from lib.auth import Role
+from lib.bookings import Holding
 from tests import ledgers
 from tests.ledgers import JUNE, People
 
@@ -37,10 +38,16 @@ def book_ips(
 
 def told(conn: Connection, customer: int) -> list[tuple[str, int, int, str, str, str]]:
     return [
-        (f"{one.effective_on:%d.%m.}", one.quantity_before, one.quantity, str(one.price_before), str(one.price_after),
-         one.state)
+        (
+            f"{one.effective_on:%d.%m.}",
+            one.before.quantity,
+            one.after.quantity,
+            str(one.price_before),
+            str(one.price_after),
+            one.state,
+        )
         for one in timelines.changes(conn, customer, today=TODAY)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.row("G6")
@@ -60,7 +67,7 @@ def test_past_current_and_pending_changes_with_their_price_of_a_whole_month(
         ("01.06.", 0, 200, "0.00", "325.00", "over"),
     ]
     first = timelines.changes(conn, ada, today=TODAY)[0]
-    assert (first.internal_before, first.external_before, first.internal, first.external) == (200, 100, 50, 0)
+    assert (first.before, first.after) == (Holding(300, 200, 100), Holding(50, 50, 0))
     assert (first.recorded_by, first.difference) == ("Samuel", Decimal("-360.00"))
 
 
@@ -100,7 +107,7 @@ def test_a_cancelled_subscription_is_seen_with_what_it_saves(conn: Connection, p
     book_ips(conn, people, ada, ips, 300, 0, JUNE, today=JUNE)
     subscriptions.cancel(conn, ada, today=TODAY, user=people[Role.SALES])
     end = timelines.changes(conn, ada, today=TODAY)[0]
-    assert (end.effective_on, end.quantity, end.difference, end.state) == (JULY, 0, Decimal("-460.00"), "planned")
+    assert (end.effective_on, end.after.quantity, end.difference, end.state) == (JULY, 0, Decimal("-460.00"), "planned")
     assert end.cancellation is not None
 
 

@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import streamlit as st
 
-from lib import issuing, months
+from lib import clock, issuing, months
 from lib.months import EXCEPTIONS, Preview
-from pages.shared import session, ui
+from pages.shared import explain, session, ui
 
 PAGE = 25
-# Where the id of a customer is kept that a click asked for; the page goes there.
-CUSTOMER = "close_customer"
+# Where a click is kept that leads to another page, a customer or a product's name and month; the page goes there.
+CUSTOMER, PRODUCT = "close_customer", "close_product"
 BLOCKS = ": blocks the close until it has a price"
 _COLOURS = {
     "no_price": "red",
@@ -67,7 +67,12 @@ def draw_totals(preview: Preview, currency: str) -> None:
     }
     with st.container(border=True):
         st.subheader("By product", anchor=False)
-        ui.table(rows, columns, key="by_product", alt="Net amounts of the month by product, against the month before")
+        names = [one.name for one in preview.by_product]
+        ui.table(
+            rows, columns, key="by_product", alt="Net amounts of the month by product, against the month before",
+            on_select=lambda: _open_product(names, preview.month), selection_mode="single-cell",
+        )  # fmt: skip
+        st.caption("A click opens what an amount is the sum of, by customer, in the Cost Overview.")
 
 
 def signed(value: Decimal) -> str:
@@ -117,10 +122,10 @@ def draw_exceptions(preview: Preview, today: date, currency: str) -> None:
         ids = [one.customer_id for one in found]
         ui.table(
             rows, columns, key=f"exceptions_{hash(tuple(ids))}", alt="Exceptions of the month by kind and customer",
-            on_select=lambda: _open_customer(ids), selection_mode="single-cell",
+            on_select=lambda: _open_customer(ids, preview.month), selection_mode="single-cell",
         )  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("A click on a line opens the customer.")
+            st.caption("A click on an amount says how it came about, one elsewhere on the line opens the customer.")
             if pages > 1:
                 st.space("stretch")
                 st.pagination(pages, key="exception_page", max_visible_pages=5)
@@ -130,7 +135,19 @@ def _first_page() -> None:
     st.session_state.exception_page = 1
 
 
-def _open_customer(ids: list[int]) -> None:
+def _open_customer(ids: list[int], month: date) -> None:
     cells = st.session_state[f"exceptions_{hash(tuple(ids))}"].selection.cells
+    if not cells:
+        return
+    row, column = cells[0]
+    if column == "amount":
+        explain.ask(ids[row], None, month)
+    else:
+        st.session_state[CUSTOMER] = ids[row]
+
+
+def _open_product(names: list[str], month: date) -> None:
+    cells = st.session_state.by_product.selection.cells
     if cells:
-        st.session_state[CUSTOMER] = ids[cells[0][0]]
+        row, column = cells[0]
+        st.session_state[PRODUCT] = (names[row], clock.next_month(month, by=-1) if column == "previous" else month)

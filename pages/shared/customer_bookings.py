@@ -177,13 +177,13 @@ def _whole_month(view: View, product: Product, before: int, after: int | None) -
     st.caption(f"A whole month, net in {view.currency}: {change}")
 
 
-def shown(product: Product, booking: Booking) -> str:
-    """A booked quantity in words."""
+def shown(product: Product, held: Booking | Holding) -> str:
+    """A quantity in words."""
     if product.kind == "ips":
-        return f"{booking.quantity:,} ({booking.internal:,} internal, {booking.external:,} external)"
+        return f"{held.quantity:,} ({held.internal or 0:,} internal, {held.external or 0:,} external)"
     if product.counted:
-        return f"{booking.quantity:,}"
-    return "on" if booking.quantity else "off"
+        return f"{held.quantity:,}"
+    return "on" if held.quantity else "off"
 
 
 def held_on(standing: Sequence[Booking], product_id: int, day: date) -> Holding:

@@ -13,7 +13,7 @@ from lib.adjustments import Adjustment
 from lib.billing import Line, Part
 from lib.products import Product
 from lib.statements import Statement
-from pages.shared import figures, session, ui
+from pages.shared import explain, figures, session, ui
 from pages.shared.customer_view import View, not_charged
 
 MONTHS = 24
@@ -46,11 +46,23 @@ def draw_forecast(view: View) -> None:
             f"{ui.escaped(', '.join(blocked))}: no price rules {ui.month(month)}. Set one in Prices; until then the "
             "total is incomplete.", icon=":material/sell:",
         )  # fmt: skip
-    with st.grid("auto", min_column_width=170):
-        st.metric("Total" if not blocked else "Total so far", ui.money(total), border=True)
+    with st.grid("auto", min_column_width=200):
+        _card(view, "Total" if not blocked else "Total so far", ui.money(total), None, month)
         for one in charged:
-            st.metric(ui.escaped(one.product), NO_PRICE if one.amount is None else ui.money(one.amount), border=True)
+            amount = NO_PRICE if one.amount is None else ui.money(one.amount)
+            _card(view, ui.escaped(one.product), amount, one.product_id, month)
     draw_lines(view, month, key="forecast")
+    explain.open_asked(view.currency)
+
+
+def _card(view: View, label: str, amount: str, product_id: int | None, month: date) -> None:
+    """An amount with the button that explains it; without a product, that of the whole month."""
+    with st.container(border=True, gap="xxsmall", height="stretch"):
+        st.metric(label, amount)
+        st.button(
+            explain.LABEL, key=f"explain_{product_id or 'total'}", icon=":material/calculate:", type="tertiary",
+            on_click=explain.ask, args=(view.customer.id, product_id, month),
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------- statements
@@ -78,21 +90,22 @@ def draw_statements(view: View) -> None:
         alt="Statements of the last months; the box below shows the lines of one",
         width=600,
         height=ui.ROW_HEIGHT * (min(len(found), SHOWN) + 1) + 3,
-        on_select=_choose_statement(months),
+        on_select=lambda: _choose_statement(view, months),
         selection_mode="single-cell",
     )
     chosen = st.selectbox("Lines of", months, format_func=ui.month, key="statement_month", width=220)
     _invoice_link(next(one for one in found if one.month == chosen))
     draw_lines(view, chosen, key="statement")
+    explain.open_asked(view.currency)
 
 
-def _choose_statement(months: list[date]) -> Any:
-    def chosen() -> None:
-        cells = st.session_state.statements_table.selection.cells
-        if cells:
-            st.session_state.statement_month = months[cells[0][0]]
-
-    return chosen
+def _choose_statement(view: View, months: list[date]) -> None:
+    cells = st.session_state.statements_table.selection.cells
+    if cells:
+        row, column = cells[0]
+        st.session_state.statement_month = months[row]
+        if column == "amount":
+            explain.ask(view.customer.id, None, months[row])
 
 
 def _statement_row(one: Statement) -> dict[str, Any]:
@@ -126,14 +139,16 @@ def draw_lines(view: View, month: date, *, key: str) -> None:
         entered = [one for one in adjustments.adjustments_of(conn, view.customer.id) if one.month == month]
         parts = billing.parts(conn, months=months, customers=only)
     order = list(catalogue)
-    rows = [_line_row(line, catalogue) for line in sorted(lines, key=lambda line: order.index(line.product_id))]
-    rows += [_adjustment_row(one) for one in entered]
+    lines.sort(key=lambda line: order.index(line.product_id))
+    rows = [_line_row(line, catalogue) for line in lines] + [_adjustment_row(one) for one in entered]
     if not rows:
         ui.empty(f"No line in {ui.month(month)}.")
         return
     amounts = [line.amount for line in lines] + [one.amount for one in entered]
     total = sum((amount for amount in amounts if amount is not None), Decimal("0.00"))
     rows.append({"product": "Total", "why": "", "units": "", "price": "", "amount": ui.money(total)})
+    adjusted = next((product.id for product in catalogue.values() if product.kind == "adjustment"), None)
+    behind = [line.product_id for line in lines] + [adjusted] * len(entered) + [None]
     columns = {
         "product": ui.text_column("Product", width=190, pinned=True),
         "why": ui.text_column("What is charged", width=360),
@@ -141,9 +156,19 @@ def draw_lines(view: View, month: date, *, key: str) -> None:
         "price": ui.figure_column(f"Unit price ({view.currency})", width=120),
         "amount": ui.figure_column(f"Net ({view.currency})", width=110),
     }
-    ui.table(rows, columns, key=f"{key}_lines", alt=f"Lines of {ui.month(month)}")
+    ui.table(
+        rows, columns, key=f"{key}_lines", alt=f"Lines of {ui.month(month)}",
+        on_select=lambda: _explain_line(view, f"{key}_lines", behind, month), selection_mode="single-cell",
+    )  # fmt: skip
+    st.caption("A click on a line says how its amount came about: price, bookings, who and when.")
     prorated = {(line.product_id, line.from_day) for line in lines if line.prorated}
     _draw_parts(view, [part for part in parts if (part.product_id, part.from_day) in prorated], catalogue, key)
+
+
+def _explain_line(view: View, table: str, behind: list[int | None], month: date) -> None:
+    cells = st.session_state[table].selection.cells
+    if cells and cells[0][0] < len(behind):
+        explain.ask(view.customer.id, behind[cells[0][0]], month)
 
 
 def _line_row(line: Line, catalogue: dict[int, Product]) -> dict[str, Any]:
@@ -233,7 +258,17 @@ def draw_history(view: View) -> None:
         figures.stacked_months(
             series.reindex(months), names, first_open=view.first_open or view.today, currency=view.currency
         ),
-        key="cost_chart", config=figures.CONFIG,
+        key="cost_chart", config=figures.CONFIG, on_select=lambda: _explain_bar(view, months), selection_mode="points",
         alt=f"Net cost by product, {ui.month(months[0])} to {ui.month(months[-1])}",
     )  # fmt: skip
-    st.caption("Paler months are a forecast. The same figures as a table are under Statements.")
+    st.caption(
+        "Paler months are a forecast. A click on a bar says how its month came about; the same figures as a table are "
+        "under Statements."
+    )
+    explain.open_asked(view.currency)
+
+
+def _explain_bar(view: View, months: list[date]) -> None:
+    points = st.session_state.cost_chart.selection.points
+    if points:
+        explain.ask(view.customer.id, None, months[points[0]["point_index"]])

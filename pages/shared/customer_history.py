@@ -1,34 +1,38 @@
-"""The History tab: users over time, and every change of a quantity (row N8)."""
+"""The History tab: users over time, and the timeline of every change with its effect in money (rows N8, G6)."""
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 
 import streamlit as st
 
-from lib import bookings, clock, products
+from lib import bookings, clock, products, timelines
 from lib.bookings import Booking
 from lib.products import Product
-from pages.shared import customer_bookings, figures, session, ui
+from lib.timelines import Change
+from pages.shared import customer_bookings, customer_pending, figures, session, ui
 from pages.shared.customer_view import View, not_charged
 
 MONTHS = 24
 
 
 def draw(view: View) -> None:
-    """The chart of users, then the ledger as a table, the newest change first."""
+    """What is to come and can be taken back, the chart of users, then every change, the latest first."""
     if not_charged(view, "User history"):
         return
     with session.reading() as conn:
         catalogue = {product.id: product for product in products.catalogue(conn)}
         standing = bookings.standing(conn, view.customer.id)
+        changes = timelines.changes(conn, view.customer.id, today=view.today)
+    customer_pending.draw(view, catalogue, standing)
     users = next((product for product in catalogue.values() if product.kind == "users"), None)
     if users is not None:
         _chart(view, users, [booking for booking in standing if booking.product_id == users.id])
-    st.subheader("Every change", anchor=False)
-    if not standing:
+    st.subheader("Timeline", anchor=False)
+    if not changes:
         ui.empty("Nothing was ever booked.")
         return
-    _table(view, catalogue, standing)
+    _table(view, catalogue, changes)
 
 
 def _chart(view: View, users: Product, booked: Sequence[Booking]) -> None:
@@ -47,31 +51,38 @@ def _chart(view: View, users: Product, booked: Sequence[Booking]) -> None:
     )  # fmt: skip
 
 
-def _table(view: View, catalogue: dict[int, Product], standing: Sequence[Booking]) -> None:
-    rows = []
-    for position, booking in enumerate(standing):
-        product = catalogue.get(booking.product_id)
-        if product is None:
-            continue
-        before = next((b for b in standing[position + 1 :] if b.product_id == booking.product_id), None)
-        rows.append(
-            {
-                "day": ui.day(booking.effective_on),
-                "product": product.name_en,
-                "before": customer_bookings.shown(product, before) if before else ui.NOTHING,
-                "after": customer_bookings.shown(product, booking),
-                "state": "Pending" if booking.effective_on > view.today else "In effect",
-                "by": booking.recorded_by,
-                "at": ui.moment(booking.recorded_at, view.zone),
-            }
-        )
+def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change]) -> None:
+    rows = [
+        {
+            "day": ui.day(change.effective_on),
+            "product": product.name_en,
+            "state": [ui.word(change.state)],
+            "before": ui.NOTHING if change.first else customer_bookings.shown(product, change.before),
+            "after": customer_bookings.shown(product, change.after),
+            "price_before": _price(change.price_before),
+            "price_after": _price(change.price_after),
+            "difference": ui.signed(change.difference),
+            "by": change.recorded_by,
+            "at": ui.moment(change.recorded_at, view.zone),
+        }
+        for change in changes
+        if (product := catalogue.get(change.product_id))
+    ]
     columns = {
         "day": ui.figure_column("From", width=95, pinned=True),
-        "product": ui.text_column("Product", width=190),
+        "product": ui.text_column("Product", width=150),
+        "state": ui.state_column("State", ["planned", "in_force", "over"], width=90),
         "before": ui.figure_column("Before", width=180),
         "after": ui.figure_column("After", width=180),
-        "state": ui.text_column("State", width=85),
-        "by": ui.text_column("Booked by", width=120),
+        "price_before": ui.figure_column("Month before", width=100, help="What a whole month of it costs, net."),
+        "price_after": ui.figure_column("Month after", width=100, help="What a whole month of it costs, net."),
+        "difference": ui.figure_column(f"{view.currency} a month", width=100),
+        "by": ui.text_column("Booked by", width=110),
         "at": ui.figure_column("Booked at", width=140),
     }
-    ui.table(rows, columns, key="history_table", alt="Every change of a quantity, the newest first")
+    ui.table(rows, columns, key="history_table", alt="Every change of a quantity, the latest first")
+    st.caption("Amounts are of a whole month at the price that the customer had then, net.")
+
+
+def _price(value: Decimal | None) -> str:
+    return "no price" if value is None else ui.money(value)

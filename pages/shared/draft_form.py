@@ -62,7 +62,9 @@ def draw(draft: Invoice, lines: Sequence[InvoiceLine]) -> None:
         st.button("Discard changes", key="draft_discard", on_click=stop)
 
 
-def lines_table(lines: Sequence[InvoiceLine], currency: str, *, key: str, hide_vat: bool = False) -> None:
+def lines_table(
+    lines: Sequence[InvoiceLine], currency: str, *, key: str, hide_vat: bool = False, **options: Any
+) -> None:
     """The lines of a document as they are printed."""
     rows = [
         {
@@ -89,7 +91,7 @@ def lines_table(lines: Sequence[InvoiceLine], currency: str, *, key: str, hide_v
     }
     if hide_vat:
         del columns["vat"]
-    ui.table(rows, columns, key=key, alt="Lines of the document")
+    ui.table(rows, columns, key=key, alt="Lines of the document", **options)
 
 
 def _save(draft: Invoice) -> None:

@@ -1,21 +1,50 @@
-"""The panel that explains one amount: its lines, their parts, the price and the bookings behind it (row N11)."""
+"""The panel that explains one amount: its lines, their parts, the price and the bookings behind it (rows N11, B2)."""
 
 from datetime import date
+from decimal import Decimal
 
 import streamlit as st
 
-from lib import explanations, prices, products
+from lib import customers, explanations, prices, products, settings
 from lib.errors import NotFound
 from lib.explanations import Explanation
 from pages.shared import session, ui
 
+LABEL = "How this came about"
+# The amount that a click asked about: customer, product (None: all of the month), month.
+ASKED, _CHOSEN = "explain_asked", "explain_product"
 
-@st.dialog("What this amount rests on", width="medium", position="right", icon=":material/calculate:")
-def panel(customer_id: int, product_id: int, month: date, currency: str) -> None:
-    """Open the panel for the charge of one customer, product and month."""
+
+def ask(customer_id: int, product_id: int | None, month: date) -> None:
+    """For a click: the run that follows opens the panel for this amount."""
+    st.session_state[ASKED] = (customer_id, product_id, month)
+
+
+def open_asked(currency: str) -> None:
+    """At the end of a page: open the panel that a click asked for, if any."""
+    asked = st.session_state.pop(ASKED, None)
+    if asked is not None:
+        st.session_state.pop(_CHOSEN, None)
+        customer_id, product_id, month = asked
+        panel(customer_id, product_id, month, currency)
+
+
+@st.dialog(LABEL, width="medium", position="right", icon=":material/calculate:")
+def panel(customer_id: int, product_id: int | None, month: date, currency: str) -> None:
+    """Open the panel for the charge of one customer, product and month; without a product, for all of its month."""
+    chosen = product_id or st.session_state.get(_CHOSEN)
+    if chosen is None:
+        _month(customer_id, month, currency)
+        return
+    if product_id is None:
+        st.button(
+            f"All of {ui.month(month)}", key="explain_back", icon=":material/arrow_back:", type="tertiary",
+            on_click=lambda: st.session_state.pop(_CHOSEN, None),
+        )  # fmt: skip
     try:
         with session.reading() as conn:
-            found = explanations.explanation(conn, customer_id, product_id, month=month)
+            found = explanations.explanation(conn, customer_id, chosen, month=month)
+            zone = settings.company(conn).timezone
     except NotFound as missing:
         st.info(str(missing))
         return
@@ -25,8 +54,41 @@ def panel(customer_id: int, product_id: int, month: date, currency: str) -> None
         return
     _lines(found)
     _price(found, currency)
-    _bookings(found)
+    _bookings(found, zone)
     _parts(found)
+
+
+def _month(customer_id: int, month: date, currency: str) -> None:
+    """What a customer's month is the sum of; a click on a product explains that."""
+    with session.reading() as conn:
+        customer = customers.customer(conn, customer_id)
+        charged = explanations.charges(conn, customer_id, month=month)
+    st.markdown(f"**{ui.escaped(customer.name)}**  \n{ui.month(month)}")
+    if not charged:
+        ui.empty(f"Nothing is charged in {ui.month(month)}.")
+        return
+    total = sum((one.amount or Decimal(0) for one in charged), Decimal("0.00"))
+    unpriced = any(one.amount is None for one in charged)
+    st.metric(f"{'Net amount so far' if unpriced else 'Net amount'} ({currency})", ui.money(total))
+    rows = [{"product": one.product, "amount": "no price" if one.amount is None else ui.money(one.amount)}
+            for one in charged]  # fmt: skip
+    rows.append({"product": "Sum", "amount": ui.money(total)})
+    chosen = [one.product_id for one in charged]
+    ui.table(
+        rows,
+        {"product": ui.text_column("Product"), "amount": ui.figure_column(f"Net ({currency})", width=130)},
+        key="explain_month",
+        alt="What the month is the sum of",
+        on_select=lambda: _choose(chosen),
+        selection_mode="single-cell",
+    )
+    st.caption("A click on a product says how its amount came about.")
+
+
+def _choose(product_ids: list[int]) -> None:
+    cells = st.session_state.explain_month.selection.cells
+    if cells and cells[0][0] < len(product_ids):
+        st.session_state[_CHOSEN] = product_ids[cells[0][0]]
 
 
 def _head(found: Explanation, currency: str) -> None:
@@ -71,7 +133,8 @@ def _lines(found: Explanation) -> None:
                 "amount": ui.money(line.amount),
             }
             for line in found.lines
-        ],
+        ]
+        + [{"line": "Sum", "days": "", "units": "", "price": "", "amount": ui.money(found.amount)}],
         {
             "line": ui.text_column("Line"),
             "days": ui.text_column("Days"),
@@ -96,7 +159,7 @@ def _price(found: Explanation, currency: str) -> None:
     st.caption(ui.escaped(prices.described(found.price.tiers)))
 
 
-def _bookings(found: Explanation) -> None:
+def _bookings(found: Explanation, zone: str) -> None:
     st.markdown("**Bookings**")
     ui.table(
         [
@@ -107,6 +170,7 @@ def _bookings(found: Explanation) -> None:
                 if booking.internal is None
                 else f"{booking.internal:,} internal, {booking.external or 0:,} external",
                 "by": booking.recorded_by,
+                "at": ui.moment(booking.recorded_at, zone),
             }
             for booking in found.bookings
         ],
@@ -115,6 +179,7 @@ def _bookings(found: Explanation) -> None:
             "quantity": ui.figure_column("Quantity"),
             **({"split": ui.text_column("Split")} if found.product.kind == "ips" else {}),
             "by": ui.text_column("Recorded by"),
+            "at": ui.text_column("Recorded at"),
         },
         key="explain_bookings",
         alt="The bookings that rule the month",

@@ -135,6 +135,9 @@ def _draw_cost(view: View, product: Product, held: Holding, shares: tuple[int, i
     else:
         now, then = quotes
         _draw_month(now, then, view.currency)
+    if day == view.today and shares == (held.internal or 0, held.external or 0):
+        st.caption(":material/info: This is what the customer has today.")
+        return
     try:
         with session.reading() as conn:
             found = effects.of_booking(
@@ -157,7 +160,7 @@ def _draw_month(now: Quote, then: Quote, currency: str) -> None:
     with st.grid(2, gap="small", min_column_width=120):
         st.metric(
             f"A month, net ({currency})", ui.money(then.amount), ui.signed(change) if change else None,
-            delta_color="off", border=True, height="stretch",
+            delta_color="off", delta_arrow="off", border=True, height="stretch",
         )  # fmt: skip
         average = ui.NOTHING if then.average is None else money.shown(then.average, decimals=4)
         st.metric(f"Average per IP ({currency})", average, border=True, height="stretch")
@@ -177,10 +180,10 @@ def _draw_ranges(quote: Quote) -> None:
         for line in quote.lines
     ]
     columns = {
-        "range": ui.text_column("Range"),
-        "units": ui.figure_column("IPs", width=80),
-        "price": ui.figure_column("Unit price", width=100),
-        "amount": ui.figure_column("A month", width=110),
+        "range": ui.text_column("Range", width=80),
+        "units": ui.figure_column("IPs", width=55),
+        "price": ui.figure_column("Unit price", width=80),
+        "amount": ui.figure_column("A month", width=90),
     }
     ui.table(rows, columns, key="ips_ranges", alt="What a month costs by range")
 
