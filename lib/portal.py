@@ -72,6 +72,7 @@ class Booked:
     """
 
     name: str
+    article: str
     kind: str
     counted: bool
     quantity: int
@@ -104,7 +105,11 @@ def company(conn: Connection, *, user: PortalUser) -> Company:
 
 
 def subscription(conn: Connection, *, user: PortalUser, today: date) -> list[Booked]:
-    """What the own company has booked today, with the price of the month: its own one, else the list price."""
+    """What the own company has booked today, with the price of the month: its own one, else the list price.
+
+    In self-service IPs have the name and number of the article that the settings give them (row G14).
+    """
+    seller = settings.company(conn)
     standing = bookings.standing(conn, user.customer_id)
     german = conn.scalar(text("SELECT language = 'de' FROM customers WHERE id = :id"), {"id": user.customer_id})
     found = []
@@ -115,9 +120,12 @@ def subscription(conn: Connection, *, user: PortalUser, today: date) -> list[Boo
         if now is None or not now.quantity:
             continue
         price = prices.version_in(conn, product.id, month=month_of(today), customer_id=user.customer_id)
+        own_article = product.kind == "ips" and user.self_service
         found.append(
             Booked(
-                name=product.name_de if german else product.name_en,
+                name=(own_article and seller.self_service_article_name)
+                or (product.name_de if german else product.name_en),
+                article=(own_article and seller.self_service_article_number) or product.article_number,
                 kind=product.kind,
                 counted=product.counted,
                 quantity=now.quantity,

@@ -1,6 +1,7 @@
 """The floors of the house: what may import what, and that every page asks who is there before anything else."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ ROOT = Path(__file__).parents[1]
 LIB = sorted((ROOT / "lib").rglob("*.py"))
 PAGES = sorted((ROOT / "pages").rglob("*.py"))
 GUARDED = [path for path in PAGES if path.parent.name == "pages" and path.name not in ("__init__.py", "main.py")]
+
+
+# The portal's pages but for those that a stranger opens: a mailed link, or the way to such a mail.
+OPEN = ("main", "accept", "forgotten", "reset", "register", "confirm")
+OF_PORTAL = [path for path in sorted((ROOT / "pages" / "portal").glob("*.py")) if path.stem not in ("__init__", *OPEN)]
 
 
 def imported(path: Path) -> set[str]:
@@ -28,7 +34,7 @@ def shown(path: Path) -> str:
 
 @pytest.mark.parametrize("path", LIB, ids=shown)
 def test_lib_knows_no_page_and_no_streamlit(path: Path) -> None:
-    assert not imported(path) & {"streamlit", "streamlit_authenticator", "pages", "app"}
+    assert not imported(path) & {"streamlit", "streamlit_authenticator", "pages", "app", "portal"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=shown)
@@ -40,6 +46,21 @@ def test_pages_know_no_database(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GUARDED, ids=shown)
 def test_a_pages_first_statement_asks_for_the_user(path: Path) -> None:
+    first = first_statement(path)
+    assert first.startswith(("user = session.require_user(Permission.", "session.require_user(Permission.")), first
+
+
+@pytest.mark.parametrize("path", OF_PORTAL, ids=shown)
+def test_a_page_of_the_portal_asks_for_the_customers_user_first(path: Path) -> None:
+    assert first_statement(path) == "user = session.require_user()"
+    assert "from pages.portal.shared import" in path.read_text()
+    assert not re.search(r"\b(customers|invoices|bookings|documents|settings)\.\w+\(", path.read_text()), (
+        "lib.portal reads"
+    )
+
+
+def first_statement(path: Path) -> str:
+    """What a page does first, after its imports, functions and constants."""
     body = ast.parse(path.read_text()).body
     runs = [
         node
@@ -49,8 +70,7 @@ def test_a_pages_first_statement_asks_for_the_user(path: Path) -> None:
         and not is_constant(node)
     ]
     assert runs
-    first = ast.unparse(runs[0])
-    assert first.startswith(("user = session.require_user(Permission.", "session.require_user(Permission.")), first
+    return ast.unparse(runs[0])
 
 
 def is_constant(node: ast.stmt) -> bool:

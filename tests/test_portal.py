@@ -1,13 +1,14 @@
 """What a customer's user sees and changes: their own, and nothing of anybody else's whatever id they try."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, customers, drafts, links, portal, portal_passwords, portal_sessions
+from lib import customer_users, customers, drafts, links, portal, portal_passwords, portal_sessions, settings
 from lib.auth import PortalUser
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, portals
@@ -52,6 +53,18 @@ def test_the_subscription_is_told_in_the_customers_language(conn: Connection, ma
     assert portal.subscription(conn, user=olga, today=TODAY)[0].name == "users (de)"
     conn.execute(text("UPDATE customers SET language = 'en' WHERE id = :id"), {"id": made.ada})
     assert portal.subscription(conn, user=olga, today=TODAY)[0].name == "Users"
+
+
+@pytest.mark.row("G14")
+def test_in_self_service_ips_have_the_articles_name_and_number(
+    conn: Connection, made: Portal, berit: PortalUser
+) -> None:
+    version = settings.company(conn).version
+    settings.edit_article(conn, name="Scans by yourself", number="S-200", version=version, user=made.company.admin)
+    [managed] = portal.subscription(conn, user=berit, today=TODAY)
+    [own] = portal.subscription(conn, user=replace(berit, self_service=True), today=TODAY)
+    assert (managed.name, managed.article) == ("ips (de)", "")
+    assert (own.name, own.article) == ("Scans by yourself", "S-200")
 
 
 def test_a_pdf_is_the_owners_alone(conn: Connection, made: Portal, olga: PortalUser, berit: PortalUser) -> None:

@@ -23,6 +23,7 @@ def draw(found: list[Booked], currency: str) -> None:
         [_row(booked) for booked in found],
         {
             "product": ui.text_column("Product", width=200, pinned=True),
+            "article": ui.text_column("Article", width=100),
             "kind": ui.text_column("Kind", width=120),
             "quantity": ui.figure_column("Quantity", width=90),
             "since": ui.figure_column("Since", width=110),
@@ -39,6 +40,7 @@ def _row(booked: Booked) -> dict[str, Any]:
     upcoming = "ends" if not booked.changes_to else ui.number(booked.changes_to)
     return {
         "product": booked.name,
+        "article": booked.article or None,
         "kind": products.KINDS[booked.kind],
         "quantity": ui.number(booked.quantity) if booked.counted else "on",
         "since": ui.day(booked.since),

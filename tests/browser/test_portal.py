@@ -1,0 +1,77 @@
+"""The portal with a real browser: from an accepted invite to a downloaded invoice and out again."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from lib import customer_users, db, local
+from tests import databases, portals
+from tests.browser.accessibility import violations
+from tests.browser.conftest import Server, free_port
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def app_database(server: str, template: str) -> Iterator[str]:
+    """Ada and Berta with a closed June, and Rosa, who is invited to Ada's portal."""
+    with databases.copy(server, template) as url, databases.in_use(url):
+        with db.transaction() as conn:
+            made = portals.filled(conn)
+            customer_users.invite(conn, made.ada, email="rosa@ada.example", first_name="Rosa", user=made.sales)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The portal as `make run` starts it, on a free port."""
+    port, log = free_port(), tmp_path_factory.mktemp("portal") / "log"
+    with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", app_database)
+        patch.setenv("MANDANT_TODAY", "2026-07-20")
+        process = local.start("127.0.0.1", port, site=local.PORTAL, stderr=output)
+    try:
+        assert local.up(process, "127.0.0.1", port), log.read_text()
+        yield Server(f"http://127.0.0.1:{port}", log)
+    finally:
+        local.stop(process)
+
+
+@pytest.mark.row("G4", "G5")
+def test_from_the_invite_to_an_invoice(new_browser: Callable[..., BrowserContext], tmp_path: Path) -> None:
+    with db.transaction() as conn:
+        rosa = customer_users.by_email(conn, "rosa@ada.example")
+        assert rosa
+        link = portals.link(conn, rosa.id, "invite")
+    page = new_browser().new_page()
+    page.goto(f"/accept?link={link}")
+    page.get_by_role("textbox", name="New password", exact=True).fill(portals.PASSWORD)
+    page.get_by_role("textbox", name="New password again").fill(portals.PASSWORD)
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("Your password is set. Sign in")).to_be_visible()
+
+    page.goto("/invoices")  # survives the sign-in
+    page.get_by_role("textbox", name="E-mail").fill("rosa@ada.example")
+    page.get_by_role("textbox", name="Password").fill(portals.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Invoices")).to_be_visible()
+    expect(page.get_by_text("RE-2026-00001")).to_be_visible()
+    assert page.get_by_text("RE-2026-00002").count() == 0
+    assert violations(page) == []
+    address = page.get_by_role("link", name="PDF").get_attribute("href") or ""
+    answer = page.request.get(address)
+    assert answer.status == 200 and answer.body().startswith(b"%PDF")
+    assert page.request.get(address.replace("1.pdf", "2.pdf")).status == 404
+
+    page.get_by_role("link", name="Team").click()
+    page.get_by_role("button", name="Invite colleague").click()
+    page.get_by_role("dialog").get_by_role("textbox", name="E-mail").fill("timo@ada.example")
+    page.get_by_role("dialog").get_by_role("button", name="Invite", exact=True).click()
+    expect(page.get_by_test_id("stToast").filter(has_text="is invited")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.request.get(address).status == 401
