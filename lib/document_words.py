@@ -48,6 +48,12 @@ WORDS: dict[str, dict[str, str]] = {
         "note_O": "Nicht im Inland steuerbare Leistung (§ 3a Abs. 2 UStG)",
         "pay": "Bitte überweisen Sie den Gesamtbetrag von {gross} {currency} ohne Abzug bis zum {due}.",
         "pay_draft": "Bitte überweisen Sie den Gesamtbetrag von {gross} {currency} ohne Abzug.",
+        "pay_direct_debit": "Den Gesamtbetrag von {gross} {currency} ziehen wir zum {due} per SEPA-Lastschrift von"
+        " Ihrem Konto ein.",
+        "pay_direct_debit_draft": "Den Gesamtbetrag von {gross} {currency} ziehen wir per SEPA-Lastschrift von Ihrem"
+        " Konto ein.",
+        "pay_card": "Den Gesamtbetrag von {gross} {currency} buchen wir von Ihrer Kreditkarte ab.",
+        "pay_free": "Für Ihr Kundenkonto ist keine Zahlung vereinbart. Bitte zahlen Sie auf dieses Dokument nichts.",
         "credit": "Den Betrag von {gross} {currency} schreiben wir Ihrem Kundenkonto gut. Wir verrechnen ihn mit Ihrer"
         " nächsten Rechnung oder überweisen ihn auf Wunsch.",
         "nothing": "Es ist kein Betrag zu zahlen.",
@@ -105,6 +111,12 @@ WORDS: dict[str, dict[str, str]] = {
         "note_O": "Service not taxable in Germany (section 3a (2) of the German VAT Act, UStG)",
         "pay": "Please transfer the total amount of {gross} {currency} without deduction by {due}.",
         "pay_draft": "Please transfer the total amount of {gross} {currency} without deduction.",
+        "pay_direct_debit": "We collect the total amount of {gross} {currency} from your account by SEPA direct debit"
+        " on {due}.",
+        "pay_direct_debit_draft": "We collect the total amount of {gross} {currency} from your account by SEPA direct"
+        " debit.",
+        "pay_card": "We charge the total amount of {gross} {currency} to your credit card.",
+        "pay_free": "No payment is agreed for your account. Please pay nothing on this document.",
         "credit": "We credit the amount of {gross} {currency} to your customer account. We set it off against your next"
         " invoice or pay it out on request.",
         "nothing": "There is nothing to pay.",
@@ -124,6 +136,18 @@ WORDS: dict[str, dict[str, str]] = {
         "line_period": "Service period {period}",
     },
 }
+
+
+# Who pays so is asked for no bank transfer; the sentences are "pay_…" above.
+NOT_TRANSFERRED = ("direct_debit", "card", "free")
+
+
+def payment(language: str, *, method: str, gross: Decimal, currency: str, due: date | None) -> str:
+    """How the total is paid by this payment method; a draft has no due day yet. An unknown method is a transfer."""
+    key = f"pay_{method}" if method in NOT_TRANSFERRED else "pay"
+    if due is None and f"{key}_draft" in WORDS[language]:
+        key += "_draft"
+    return WORDS[language][key].format(gross=amount(language, gross), currency=currency, due=day(language, due))
 
 
 def number(language: str, value: Decimal, *, at_least: int = 0, at_most: int = 4) -> str:

@@ -16,7 +16,7 @@ from lib import audit, document_words, fields, mail_server, mail_templates, mail
 from lib.auth import Permission, User, require
 from lib.contacts import DOCUMENT_EMAIL
 from lib.errors import Conflict, NotFound
-from lib.mail_texts import PAYMENT
+from lib.mail_texts import PAYMENT, PAYMENT_OTHERWISE
 
 # How many mails are written in one statement.
 CHUNK = 5_000
@@ -88,6 +88,7 @@ class _Document:
     due_on: date | None
     gross: Decimal
     currency: str
+    payment_method: str
 
 
 def prepared(conn: Connection, invoice_id: int) -> Prepared:
@@ -211,7 +212,7 @@ def _documents(conn: Connection, invoice_ids: Sequence[int]) -> list[_Document]:
         text(f"""
             SELECT i.id, i.kind, i.state, i.number, i.customer_id, coalesce(i.buyer ->> 'name', c.name) AS customer,
                    {_NAME} AS name, ({DOCUMENT_EMAIL}) AS recipient, i.language, i.issued_on, i.due_on, i.gross,
-                   i.currency
+                   i.currency, coalesce(i.buyer ->> 'payment_method', '') AS payment_method
               FROM invoices i JOIN customers c ON c.id = i.customer_id
              WHERE i.id = ANY(CAST(:ids AS bigint[])) ORDER BY i.number, i.id"""),
         {"ids": wanted},
@@ -246,6 +247,7 @@ def _surveyed(conn: Connection, found: Sequence[_Document]) -> Survey:
 
 def _filled(template: mail_templates.Template, document: _Document, company: str) -> tuple[str, str]:
     language = document.language
+    payment = PAYMENT_OTHERWISE.get((language, document.payment_method), PAYMENT[language])
     to_pay = document.kind == "invoice" and document.state == "issued" and document.gross > 0
     values: dict[str, Any] = {
         "company": company,
@@ -256,7 +258,7 @@ def _filled(template: mail_templates.Template, document: _Document, company: str
         "date": document_words.day(language, document.issued_on),
         "amount": document_words.amount(language, document.gross),
         "currency": document.currency,
-        "payment": PAYMENT[language].format(due=document_words.day(language, document.due_on)) if to_pay else "",
+        "payment": payment.format(due=document_words.day(language, document.due_on)) if to_pay else "",
     }
     return mail_templates.filled(template, values)
 

@@ -29,7 +29,8 @@ _BILLING = {
     "country": "CASE WHEN c.separate_billing AND c.billing_country <> '' THEN c.billing_country ELSE c.country END",
 }
 _BUYER = f"""jsonb_build_object('number', c.number, {", ".join(f"'{key}', {value}" for key, value in _BILLING.items())},
-    'vat_id', c.vat_id, 'contact_name', c.contact_name, 'email', {contacts.DOCUMENT_EMAIL})"""
+    'vat_id', c.vat_id, 'contact_name', c.contact_name, 'email', {contacts.DOCUMENT_EMAIL},
+    'payment_method', c.payment_method)"""
 
 # What the buyer's side of a document lacks, in words; an empty array where nothing does.
 MISSING_OF_BUYER = f"""array_remove(ARRAY[

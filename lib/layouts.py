@@ -12,7 +12,7 @@ from typing import Any
 
 from babel import Locale
 
-from lib.document_words import WORDS, amount, day, iban, number, period, plain_rate, rate
+from lib.document_words import NOT_TRANSFERRED, WORDS, amount, day, iban, number, payment, period, plain_rate, rate
 
 # Where the postcode follows the town.
 POSTCODE_LAST = {"GB", "IE", "US", "CA", "AU", "NZ"}
@@ -55,6 +55,7 @@ class Buyer:
     vat_id: str = ""
     email: str = ""
     contact_name: str = ""
+    payment_method: str = ""  # empty on documents issued before it was frozen: a transfer
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,14 @@ class Document:
 
     @property
     def is_payable(self) -> bool:
-        """Whether the customer is asked for money."""
-        return self.gross > 0 and self.kind != "cancellation" and self.vat_category is not None
+        """Whether the customer owes money on it."""
+        owed = self.gross > 0 and self.kind != "cancellation" and self.vat_category is not None
+        return owed and self.buyer.payment_method != "free"
+
+    @property
+    def is_transferred(self) -> bool:
+        """Whether the customer is asked for a bank transfer."""
+        return self.is_payable and self.buyer.payment_method not in NOT_TRANSFERRED
 
 
 def content(document: Document) -> dict[str, Any]:
@@ -253,23 +260,18 @@ def _notes(document: Document) -> list[list[str]]:
 
 
 def _payment(document: Document) -> str:
-    words = document.words
-    if document.original is not None:
+    if document.original is not None or document.vat_category is None:
         return _named_original(document, "cancelled")
-    if document.vat_category is None:
-        return ""
     if document.gross == 0:
-        return words["nothing"]
-    values = {"gross": amount(document.language, abs(document.gross)), "currency": document.currency}
+        return document.words["nothing"]
+    values: dict[str, Any] = {"gross": abs(document.gross), "currency": document.currency}
     if document.gross < 0:
-        return words["credit"].format(**values)
-    if document.due_on is None:
-        return words["pay_draft"].format(**values)
-    return words["pay"].format(due=day(document.language, document.due_on), **values)
+        return document.words["credit"].format(**values | {"gross": amount(document.language, values["gross"])})
+    return payment(document.language, method=document.buyer.payment_method, due=document.due_on, **values)
 
 
 def _account(document: Document) -> list[list[str]]:
-    if not document.is_payable or not document.seller.iban:
+    if not document.is_transferred or not document.seller.iban:
         return []
     words, seller = document.words, document.seller
     pairs = [

@@ -201,3 +201,12 @@ PAYMENT = {
     "de": "Bitte überweisen Sie den Betrag bis zum {due}.",
     "en": "Please transfer the amount by {due}.",
 }
+# The same for who pays otherwise than by transfer: by language and payment method.
+PAYMENT_OTHERWISE = {
+    ("de", "direct_debit"): "Wir ziehen den Betrag zum {due} per SEPA-Lastschrift von Ihrem Konto ein.",
+    ("en", "direct_debit"): "We collect the amount from your account by SEPA direct debit on {due}.",
+    ("de", "card"): "Wir buchen den Betrag von Ihrer Kreditkarte ab.",
+    ("en", "card"): "We charge the amount to your credit card.",
+    ("de", "free"): "Für Ihr Kundenkonto ist keine Zahlung vereinbart: Bitte zahlen Sie darauf nichts.",
+    ("en", "free"): "No payment is agreed for your account: please pay nothing on it.",
+}

@@ -47,7 +47,7 @@ def rendered(document: Document) -> bytes:
 def girocode(document: Document) -> str:
     """The EPC payment code (EPC069-12, version 2) as SVG; empty where it can't be paid by it."""
     seller = document.seller
-    if not (document.is_payable and document.number and seller.iban and document.currency == "EUR"):
+    if not (document.is_transferred and document.number and seller.iban and document.currency == "EUR"):
         return ""
     parts = ["BCD", "002", "1", "SCT", seller.bic, seller.name[:70], seller.iban.replace(" ", "")]
     parts += [f"EUR{document.gross:.2f}", "", "", document.number]

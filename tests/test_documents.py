@@ -94,6 +94,16 @@ def test_an_issued_invoice_is_rendered_from_its_frozen_copy_and_kept(conn: Conne
     assert (bytes(kept.content), bytes(kept.sha256)) == (content, sha256(content).digest())
 
 
+def test_the_payment_method_is_todays_on_a_draft_and_the_frozen_one_once_issued(
+    conn: Connection, draft_id: int
+) -> None:
+    conn.execute(update(tables.customers).values(payment_method="direct_debit"))
+    assert_says(documents.pdf(conn, draft_id)[1], "547,40 EUR ziehen wir per SEPA-Lastschrift von Ihrem Konto ein.")
+    # Issued before the payment method was frozen: it stays the transfer that it was.
+    _issued(conn, draft_id, number="RE-2026-00012")
+    assert_says(documents.pdf(conn, draft_id)[1], "Bitte überweisen Sie den Gesamtbetrag von 547,40 EUR")
+
+
 def test_the_stored_file_is_handed_out_without_rendering(
     conn: Connection, draft_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

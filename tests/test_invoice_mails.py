@@ -57,6 +57,15 @@ def test_a_mail_is_prepared_in_the_documents_language(conn: Connection, issued: 
     assert "Bitte überweisen Sie den Betrag bis zum 17.07.2026." in found.body
 
 
+@pytest.mark.row("S3")
+def test_a_mail_asks_for_no_transfer_where_the_document_does_not(conn: Connection, company: Company) -> None:
+    address(conn, company.with_users, company.admin, payment_method="direct_debit")
+    closes.issue(conn, company)
+    body = invoice_mails.prepared(conn, document_of(conn, company.with_users)).body
+    assert "überweisen" not in body
+    assert "Wir ziehen den Betrag zum 17.07.2026 per SEPA-Lastschrift von Ihrem Konto ein." in body
+
+
 def test_an_english_document_is_written_to_in_english(conn: Connection) -> None:
     company = closes.company(conn)
     customer_id = closes.abroad(conn, company, "Ada Ltd", "GB")

@@ -63,7 +63,7 @@ def test_issuing_numbers_freezes_and_dates_the_documents(conn: Connection, compa
     assert outcome == issuing.Issued(2, "RE-2026-00001", "RE-2026-00002", [], [("RE-2026-00001", "RE-2026-00002")])
     document = invoices.invoices_of(conn, company.with_users)[0]
     assert (document.state, document.issued_on, document.due_on) == ("issued", TODAY, date(2026, 7, 17))
-    edit_customer(conn, company, company.with_users, name="Umbenannt GmbH")
+    edit_customer(conn, company, company.with_users, name="Umbenannt GmbH", payment_method="card")
     settings.edit_company(conn, version=settings.company(conn).version, changes={"name": "Neu"}, user=company.admin)
     assert invoices.invoice(conn, document.id).customer_name == "Ada GmbH"
     frozen = conn.execute(
@@ -71,6 +71,7 @@ def test_issuing_numbers_freezes_and_dates_the_documents(conn: Connection, compa
              " JOIN sellers s ON s.id = i.seller_id WHERE i.id = :id"), {"id": document.id}
     ).one()  # fmt: skip
     assert (frozen.seller, frozen.buyer["name"], frozen.vat_evidence["country"]) == ("Muster IT GmbH", "Ada GmbH", "DE")
+    assert frozen.buyer["payment_method"] == "bank_transfer"
     entries, _ = audit.entries(conn, object_type="invoice", object_id=document.id)
     assert entries[0].action == "issue"
     assert entries[0].changes["number"] == [None, document.number]

@@ -167,6 +167,36 @@ def test_a_line_of_another_period_says_so() -> None:
     assert "16.06.2026" not in text
 
 
+@pytest.mark.parametrize(
+    ("method", "language", "sentence"),
+    [
+        ("direct_debit", "de", "547,40 EUR ziehen wir zum 15.07.2026 per SEPA-Lastschrift von Ihrem Konto ein."),
+        ("direct_debit", "en", "547.40 EUR from your account by SEPA direct debit on 15 July 2026."),
+        ("card", "de", "Den Gesamtbetrag von 547,40 EUR buchen wir von Ihrer Kreditkarte ab."),
+        ("card", "en", "We charge the total amount of 547.40 EUR to your credit card."),
+        ("free", "de", "Für Ihr Kundenkonto ist keine Zahlung vereinbart."),
+        ("free", "en", "No payment is agreed for your account."),
+    ],
+)
+def test_who_pays_otherwise_is_asked_for_no_bank_transfer(method: str, language: str, sentence: str) -> None:
+    issued = paper(buyer=replace(BUYER, payment_method=method), language=language)
+    draft = replace(issued, number=None, issued_on=None, due_on=None)
+    for document in (issued, draft):
+        text = text_of(document)
+        assert not [words for words in ("überweisen", "transfer", "Verwendungszweck", "Empfänger") if words in text]
+        assert rendering.girocode(document) == ""
+    assert_says(text_of(issued), sentence)
+    assert ("Fällig am" in text_of(issued) or "Due on" in text_of(issued)) == (method != "free")
+    assert "None" not in text_of(draft) and "zum ." not in text_of(draft)
+
+
+@pytest.mark.parametrize("method", ["", "bank_transfer", "project_key"])
+def test_a_transfer_is_asked_for_where_nothing_else_is_agreed(method: str) -> None:
+    issued = paper(buyer=replace(BUYER, payment_method=method))
+    assert_says(text_of(issued), "547,40 EUR ohne Abzug bis zum 15.07.2026", "Verwendungszweck RE-2026-00012")
+    assert rendering.girocode(issued) != ""
+
+
 def test_a_total_of_zero_asks_for_nothing() -> None:
     assert_says(text_of(paper(line(1, "0", "5"))), "Es ist kein Betrag zu zahlen.")
 
