@@ -162,9 +162,9 @@ def test_the_user_history(open_page: OpenPage, billed: str) -> None:
     assert app.get("plotly_chart")
     rows = table(app)
     assert [(row["day"], row["product"], row["before"], row["after"], row["state"]) for row in rows] == [
-        ("1 Jul 2026", "Ips", "300 (300 internal, 0 external)", "100 (100 internal, 0 external)", ["Planned"]),
-        ("16 Jun 2026", "Ips", "200 (200 internal, 0 external)", "300 (300 internal, 0 external)", ["In force"]),
-        ("1 May 2026", "Ips", "–", "200 (200 internal, 0 external)", ["Over"]),
+        ("1 Jul 2026", "Ips", "300 (300 + 0)", "100 (100 + 0)", ["Planned"]),
+        ("16 Jun 2026", "Ips", "200 (200 + 0)", "300 (300 + 0)", ["In force"]),
+        ("1 May 2026", "Ips", "–", "200 (200 + 0)", ["Over"]),
         ("1 May 2026", "Users", "–", "10", ["In force"]),
     ]
     assert [(row["price_before"], row["price_after"], row["difference"]) for row in rows] == [

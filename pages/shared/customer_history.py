@@ -7,7 +7,7 @@ from decimal import Decimal
 import streamlit as st
 
 from lib import bookings, clock, products, timelines
-from lib.bookings import Booking
+from lib.bookings import Booking, Holding
 from lib.products import Product
 from lib.timelines import Change
 from pages.shared import customer_bookings, customer_pending, figures, session, ui
@@ -57,8 +57,8 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
             "day": ui.day(change.effective_on),
             "product": product.name_en,
             "state": [ui.word(change.state)],
-            "before": ui.NOTHING if change.first else customer_bookings.shown(product, change.before),
-            "after": customer_bookings.shown(product, change.after),
+            "before": ui.NOTHING if change.first else _held(product, change.before),
+            "after": _held(product, change.after),
             "price_before": _price(change.price_before),
             "price_after": _price(change.price_after),
             "difference": ui.signed(change.difference),
@@ -68,20 +68,31 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
         for change in changes
         if (product := catalogue.get(change.product_id))
     ]
+    whole = "What a whole month of it costs, net, at the price that the customer had then."
+    split = "Of IPs in brackets: internal + external."
     columns = {
-        "day": ui.figure_column("From", width=95, pinned=True),
-        "product": ui.text_column("Product", width=150),
-        "state": ui.state_column("State", ["planned", "in_force", "over"], width=90),
-        "before": ui.figure_column("Before", width=180),
-        "after": ui.figure_column("After", width=180),
-        "price_before": ui.figure_column("Month before", width=100, help="What a whole month of it costs, net."),
-        "price_after": ui.figure_column("Month after", width=100, help="What a whole month of it costs, net."),
-        "difference": ui.figure_column(f"{view.currency} a month", width=100),
-        "by": ui.text_column("Booked by", width=110),
-        "at": ui.figure_column("Booked at", width=140),
+        "day": ui.figure_column("From", width=92, pinned=True),
+        "product": ui.text_column("Product", width=135),
+        "state": ui.state_column("State", ["planned", "in_force", "over"], width=84),
+        "before": ui.figure_column("Before", width=118, help=split),
+        "after": ui.figure_column("After", width=118, help=split),
+        "price_before": ui.figure_column("Month before", width=92, help=whole),
+        "price_after": ui.figure_column("Month after", width=88, help=whole),
+        "difference": ui.figure_column(f"{view.currency} a month", width=88, help=whole),
+        "by": ui.text_column("Booked by", width=88),
+        "at": ui.figure_column("Booked at", width=132),
     }
     ui.table(rows, columns, key="history_table", alt="Every change of a quantity, the latest first")
-    st.caption("Amounts are of a whole month at the price that the customer had then, net.")
+    st.caption(
+        "Amounts are of a whole month at the price that the customer had then, net. "
+        "IPs in brackets: internal + external."
+    )
+
+
+def _held(product: Product, held: Holding) -> str:
+    if product.kind == "ips":
+        return f"{held.quantity:,} ({held.internal or 0:,} + {held.external or 0:,})"
+    return customer_bookings.shown(product, held)
 
 
 def _price(value: Decimal | None) -> str:
