@@ -1,18 +1,21 @@
-"""The demo company's services: account and console, quotas, and 60 days of usage that end with yesterday.
+"""The demo company's services: account and console, quotas, and a file with the usage of 60 days, imported.
 
-Everything lies around today, so that a quota nearly used up is one whenever the demo is loaded.
-The columns of `data/seed/services.csv` are explained beside it.
+The days end with yesterday. Everything lies around today, so that a quota nearly used up is one whenever the
+demo is loaded. The columns of `data/seed/services.csv` are explained beside it.
 """
 
+import csv
+import io
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from lib import customers, demo_seed, quotas, usage
+from lib import customers, demo_seed, import_applying, imports, quotas
 from lib.auth import Role, User
 from lib.demo_seed import People, Row
+from lib.import_kinds import USAGE
 from lib.usage import Usage
 
 DAYS = 60
@@ -31,7 +34,23 @@ def enter(conn: Connection, known: Mapping[str, int], people: People, *, today: 
         _details(conn, customer_id, row, today, user)
         recorded += [_day(customer_id, row, today - timedelta(DAYS - n), n) for n in range(DAYS)]
         _quotas(conn, customer_id, row, today, user)
-    usage.record(conn, recorded, import_id=None, user=user)
+    _import(conn, {known[row["customer"]] for row in rows}, recorded, today, user)
+
+
+def _import(conn: Connection, customer_ids: set[int], recorded: list[Usage], today: date, user: User) -> None:
+    """The vendor's file, imported as a person would."""
+    numbers = {customer_id: customers.customer(conn, customer_id).number for customer_id in customer_ids}
+    out = io.StringIO()
+    names = ("users", "storage_gb", "credits", "backups_ok", "backups_failed", "cloud_status")
+    rows = ((numbers[one.customer_id], one.day, *(getattr(one, name) for name in names)) for one in recorded)
+    csv.writer(out, delimiter=";").writerows([("customer", "day", *names), *rows])
+    content = out.getvalue().encode()
+    sheet, reading = imports.opened(content, USAGE)
+    import_id = imports.queue(
+        conn, USAGE, file_name=f"usage-{today:%Y-%m-%d}.csv", content=content, reading=reading, rows=sheet.rows,
+        user=user,
+    )  # fmt: skip
+    import_applying.apply(conn, import_id, today=today)
 
 
 def _details(conn: Connection, customer_id: int, row: Row, today: date, user: User) -> None:

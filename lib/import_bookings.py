@@ -30,16 +30,20 @@ from lib.import_plans import (
     logged,
     named,
     refuse_repeated,
+    staged,
 )
 from lib.import_rows import SILENT, Rows
 from lib.products import Product
 
-_COLUMNS = ("product", "effective_on", "ends_on", "held", "wanted", "starts", "ends")
+_COLUMNS = ("product", "effective_on", "ends_on", "held", "wanted", "starts", "ends", "replaces")
 _WRITTEN = ("customer_id", "product_id", "kind", "effective_on", "quantity", "internal", "external", "recorded_by")
 
 
 class _Booked(NamedTuple):
-    """What a row does: `starts` and `ends` say which of its two days the ledger doesn't have yet."""
+    """What a row does: `starts` and `ends` say which of its two days the ledger doesn't have yet.
+
+    `replaces`: another quantity is pending for that very day; it is taken back.
+    """
 
     product: Product
     effective_on: date
@@ -48,6 +52,7 @@ class _Booked(NamedTuple):
     wanted: Holding
     starts: bool
     ends: bool
+    replaces: bool
 
 
 class _Ledger:
@@ -150,7 +155,8 @@ class _Planner:
         elif ends and ends_on is not None:
             periods.require_open(self.first_open, next_day(ends_on), field="ends_on")
         outcome = UNCHANGED if not starts and not ends else UPDATED if day in ledger.stored else CREATED
-        booked = _Booked(product, day, ends_on, held, wanted, starts, ends)
+        replaces = starts and day in ledger.stored and day > self.today
+        booked = _Booked(product, day, ends_on, held, wanted, starts, ends, replaces)
         return Planned(self.rows.lines[index], outcome, customer.id, None, None, booked)
 
     def _ends(self, product: Product, ledger: _Ledger, key: tuple[int, int], day: date) -> bool:
@@ -250,6 +256,20 @@ def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: Use
 
 def append(conn: Connection, rows: Sequence[Planned], *, user: User) -> None:
     """The ledger's rows alone."""
+    replaced = [(row.customer_id, row.after[0].id, row.after[1]) for row in rows if _Booked(*row.after).replaces]
+    if replaced:
+        types = {"customer_id": "bigint", "product_id": "bigint", "effective_on": "date"}
+        staged(conn, "import_replaced", types, replaced)
+        # Taken back, or it would stand again once the new one is taken back.
+        conn.execute(
+            text("""INSERT INTO bookings (customer_id, product_id, kind, effective_on, voids, recorded_by)
+                    SELECT b.customer_id, b.product_id, b.kind, b.effective_on, b.id, :user
+                      FROM bookings b JOIN import_replaced r USING (customer_id, product_id, effective_on)
+                     WHERE b.voids IS NULL
+                       AND NOT EXISTS (SELECT FROM bookings v WHERE v.voids = b.id AND v.voids IS NOT NULL)
+                     ORDER BY b.id"""),
+            {"user": user.id},
+        )
     copied(conn, "bookings", _WRITTEN, (line for row in rows for line in _lines(row, user)))
 
 

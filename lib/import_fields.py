@@ -6,7 +6,7 @@ write things: choices in German or English words, days as 2026-06-30 or 30.06.20
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -22,6 +22,8 @@ from lib.errors import Invalid
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 _YES = frozenset("yes y ja j true wahr 1 x on an".split())
 _NO = frozenset("no n nein false falsch 0 off aus -".split())
+# 1.234: with three decimals or a thousand and more.
+_EITHER = re.compile(r"[+-]?(?!0[.,])\d{1,3}[.,]\d{3}")
 _GERMAN_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
 
 
@@ -31,7 +33,8 @@ class Field:
 
     `read` turns what a cell says into the value that is stored and raises Invalid in words. A
     `needed` field must have a column; one that is `filled` has a value in each row. An empty cell of
-    the others says nothing, or, where that was asked for and `clears` allows it, that it is `empty` now.
+    the others says nothing, or, where that was asked for and `clears` allows it, that it is `empty` now. A `measured`
+    one is a number with decimals, of which 1.234 can be read in two ways: the rest of its column decides.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Field:
     filled: bool = False
     clears: bool = False
     empty: Any = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,14 @@ def chosen(name: str, *, also: Mapping[str, str]) -> Callable[[str], Any]:
 
 def country(name: str) -> Callable[[str], Any]:
     """A country by its code, or its English or German name."""
-    return lambda cell: customer_fields.checked_field(name, _countries().get(folded(cell), cell))
+
+    def read(cell: str) -> Any:
+        try:
+            return customer_fields.checked_field(name, _countries().get(folded(cell), cell))
+        except Invalid as refused:
+            raise Invalid(f"“{cell[:60]}” is no country. Write its code, like DE, or its name.") from refused
+
+    return read
 
 
 def yes_or_no(cell: str) -> bool:
@@ -168,6 +179,24 @@ def whole(label: str, *, highest: int = 10_000_000) -> Callable[[str], int]:
 def amount(cell: str) -> Decimal:
     """A number with up to three decimals: 1.234,5 or 1,234.5."""
     return money.parse(cell, decimals=3)
+
+
+def decimal_sign(cells: Iterable[str]) -> str | None:
+    """The sign before the decimals, where these cells tell it: 12,5 does, and 1.234,5; 1.234 does not."""
+    told = set()
+    for cell in cells:
+        signs = [character for character in cell if character in ".,"]
+        if signs and not _EITHER.fullmatch(cell.strip()):
+            groups = len(signs) > 1 and len(set(signs)) == 1
+            told.add(({".", ","} - set(signs)).pop() if groups else signs[-1])
+    return told.pop() if len(told) == 1 else None
+
+
+def told_apart(cell: str, sign: str | None) -> str:
+    """A number that can be read in two ways, written so that it is read as `sign` says."""
+    if sign is None or not _EITHER.fullmatch(cell.strip()):
+        return cell
+    return f"{cell.strip()}0" if sign in cell else re.sub("[.,]", "", cell)
 
 
 def line(label: str, *, longest: int = fields.LONGEST, filled: bool = False) -> Callable[[str], str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import Invalid
-from lib.import_fields import Field, Kind
+from lib.import_fields import Field, Kind, decimal_sign, told_apart
 from lib.import_files import Form, Sheet, plain, shortened
 
 # Nobody corrects more than that from a list; how many there are in all is said.
@@ -111,9 +111,10 @@ def read(sheet: Sheet, kind: Kind, reading: Reading) -> Rows:
 def _read(cells: list[str], lines: list[int], one: Field, faults: Faults, *, empties: bool) -> list[Any]:
     known: dict[str, Any] = {}
     wrong: dict[str, str] = {}
+    sign = decimal_sign(set(cells)) if one.measured else None
     for cell in set(cells):
         try:
-            known[cell] = _value(cell, one, empties=empties)
+            known[cell] = _value(told_apart(cell, sign), one, empties=empties)
         except Invalid as refusal:
             known[cell], wrong[cell] = SILENT, str(refusal)
     if wrong:

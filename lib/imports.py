@@ -177,7 +177,7 @@ def queue(
     import_files.require_text(content)
     name = fields.line(file_name[-fields.LONGEST :], field="file", label="The file's name", required=True)
     digest = sha256(content).digest()
-    earlier = same_file(conn, kind.name, digest)
+    earlier = same_file(conn, kind, content)
     if earlier is not None:
         raise Conflict(already(earlier))
     import_id: int = conn.execute(
@@ -198,12 +198,12 @@ def queue(
     return import_id
 
 
-def same_file(conn: Connection, kind: str, digest: bytes) -> Import | None:
+def same_file(conn: Connection, kind: Kind, content: bytes) -> Import | None:
     """The import of this very file that was applied, or is about to be."""
     found = conn.execute(
         text(f"""{_SELECT} WHERE i.kind = :kind AND i.file_sha256 = :digest AND i.state IN ('queued', 'applied')
                  ORDER BY i.id DESC LIMIT 1"""),
-        {"kind": kind, "digest": digest},
+        {"kind": kind.name, "digest": sha256(content).digest()},
     ).one_or_none()
     return None if found is None else Import(**found._mapping)
 

@@ -1,6 +1,7 @@
 """What an entry of the audit log says, in words."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -23,6 +24,8 @@ def value(stored: Any) -> str:
     """A stored value as a person reads it."""
     if stored is None or stored == "":
         return ui.NOTHING
+    if isinstance(stored, date):
+        return ui.day(stored)
     if isinstance(stored, bool):
         return "yes" if stored else "no"
     if isinstance(stored, str) and _DAY.fullmatch(stored):
@@ -32,11 +35,16 @@ def value(stored: Any) -> str:
 
 def change(entry: Entry) -> str:
     """All changes of an entry in one cell: Rate: 19.00 → 20.00; …"""
-    told = (
+    return told(entry.changes)
+
+
+def told(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changes of fields (before, after) in one cell."""
+    texts = (
         # What was not there before has no before: a new row reads as its values.
         f"{field(name)}: " + (f"{value(before)} → {value(after)}" if before is not None else value(after))
-        for name, (before, after) in entry.changes.items()
+        for name, (before, after) in changes.items()
         if (before, after) not in ((None, None), (None, ""), (None, False))
     )
-    text = "; ".join(told)
+    text = "; ".join(texts)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

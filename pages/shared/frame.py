@@ -27,6 +27,7 @@ PAGES = (
     Entry("cost_overview.py", "Cost Overview", "bar_chart", "Billing", Permission.READ),
     Entry("invoices.py", "Invoices", "receipt_long", "Billing", Permission.READ),
     Entry("month_close.py", "Month close", "event_available", "Billing", Permission.CLOSE_MONTHS),
+    Entry("imports.py", "Import", "upload_file", "Billing", Permission.EDIT_CUSTOMERS),
     Entry("self_service.py", "Self-Service", "storefront", "Prices", Permission.READ),
     Entry("prices.py", "Prices", "sell", "Prices", Permission.READ),
     Entry("simulation.py", "Simulation", "science", "Prices", Permission.READ),
@@ -38,6 +39,7 @@ PAGES = (
     Entry("account.py", "My account", "account_circle", "Company", Permission.READ),
     Entry("customer.py", "Customer", "person", None, Permission.READ),
     Entry("invoice.py", "Invoice", "receipt", None, Permission.READ),
+    Entry("imported.py", "Import", "upload_file", None, Permission.EDIT_CUSTOMERS),
 )
 
 

@@ -58,6 +58,8 @@ STATES: dict[str, tuple[str, str]] = {
     "sent": ("Sent", "green"),
     "done": ("Done", "green"),
     "failed": ("Failed", "red"),
+    "applied": ("Imported", "green"),
+    "withdrawn": ("Taken back", "gray"),
 }
 
 
