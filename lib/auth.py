@@ -29,6 +29,7 @@ class Permission(StrEnum):
     EDIT_PURCHASE_PRICES = "change purchase prices"
     EDIT_ADJUSTMENTS = "add adjustments"
     EDIT_INVOICES = "write, issue and cancel invoices"
+    RECORD_PAYMENTS = "record and reverse payments"
     CLOSE_MONTHS = "close months"
     READ_AUDIT = "read the audit log"
     EDIT_PRODUCTS = "change the catalogue"
@@ -50,6 +51,7 @@ _FINANCE = {
     *_CUSTOMERS,
     Permission.EDIT_ADJUSTMENTS,
     Permission.EDIT_INVOICES,
+    Permission.RECORD_PAYMENTS,
     Permission.CLOSE_MONTHS,
     Permission.SEE_PURCHASE_PRICES,
     Permission.READ_AUDIT,

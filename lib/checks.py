@@ -89,6 +89,18 @@ _RULES = {
         SELECT format('document #%s: customer %s, charges of customer %s', i.id, i.customer_id, s.customer_id)
           FROM statements s JOIN invoices i ON i.id = s.invoice_id
          WHERE i.customer_id <> s.customer_id OR i.state = 'cancelled' OR s.month >= open_month() ORDER BY i.id""",
+    "A document's state says what its payments add up to": """
+        SELECT format('document %s is %s: %s of %s paid', i.number, replace(i.state, '_', ' '), p.paid, i.gross)
+          FROM invoices i
+          JOIN (SELECT invoice_id, sum(amount) AS paid FROM payments GROUP BY invoice_id) p ON p.invoice_id = i.id
+         WHERE i.state NOT IN ('written_off', 'cancelled')
+               AND i.state <> CASE WHEN p.paid = 0 THEN 'issued'
+                                   WHEN p.paid < i.gross THEN 'partly_paid' ELSE 'paid' END
+            OR i.state = 'cancelled' AND p.paid <> 0 OR p.paid < 0 OR p.paid > i.gross
+         UNION ALL
+        SELECT format('document %s is %s, and nothing was paid', number, replace(state, '_', ' ')) FROM invoices
+         WHERE state IN ('partly_paid', 'paid') AND NOT EXISTS (SELECT FROM payments p WHERE p.invoice_id = invoices.id)
+         ORDER BY 1""",
     "What is used of a quota is what its usage says": """
         SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
           FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q

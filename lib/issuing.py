@@ -115,6 +115,8 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
         raise Conflict("A draft is deleted, not cancelled.")
     if original.state == "cancelled":
         raise AlreadyDone(f"{original.number} was already cancelled.")
+    if original.state in ("partly_paid", "paid"):
+        raise Conflict(f"{original.number} has payments. Reverse them first, then cancel it.")
     if original.state != "issued":
         raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):

@@ -991,3 +991,26 @@ recovery_codes = Table(
     Column("code_hash", LargeBinary, primary_key=True),
     Column("used_at", DateTime(timezone=True)),
 )
+
+# ---------------------------------------------------------------- payments
+payments = Table(
+    "payments",
+    metadata,
+    _id(),
+    _ref("invoice_id", "invoices.id"),
+    # In the document's currency; negative where a payment is reversed.
+    Column("amount", MONEY, nullable=False),
+    Column("paid_on", Date, nullable=False),
+    Column("method", Text, nullable=False),
+    _text("reference"),
+    _text("reason"),
+    Column("reverses_id", BigInteger, ForeignKey("payments.id")),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("amount <> 0", name="amount_not_zero"),
+    CheckConstraint("(reverses_id IS NULL) = (amount > 0)", name="reversal_is_negative"),
+    CheckConstraint("(reverses_id IS NULL) = (reason = '')", name="reversal_has_reason"),
+    CheckConstraint("method IN ('bank_transfer','direct_debit','card','cash','other')", name="method_known"),
+    Index("payments_invoice_id_idx", "invoice_id", "id"),
+    Index("payments_reversed_once_key", "reverses_id", unique=True, postgresql_where=text("reverses_id IS NOT NULL")),
+)

@@ -11,7 +11,7 @@ from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
 from pages.shared import documents as shown
-from pages.shared import draft_form, explain, invoice_mail, line_editor, session, ui, work
+from pages.shared import draft_form, explain, invoice_mail, line_editor, payment_list, session, ui, work
 from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
@@ -304,6 +304,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
     else:
         draw_facts(document, buyer)
         draw_lines(document, lines)
+        payment_list.draw(document, today, user)
     if user.may(Permission.READ_AUDIT):
         draw_history(document)
 

@@ -457,7 +457,11 @@ def test_nothing_personal_is_left_but_on_issued_documents(conn: Connection, comp
 
 def pay(conn: Connection, customer_id: int) -> None:
     conn.execute(
-        text("UPDATE invoices SET state = 'paid' WHERE customer_id = :id AND state = 'issued'"), {"id": customer_id}
+        text("""WITH due AS (UPDATE invoices SET state = 'paid' WHERE customer_id = :id AND state = 'issued'
+                             RETURNING id, gross)
+                INSERT INTO payments (invoice_id, amount, paid_on, method)
+                SELECT id, gross, '2026-07-03', 'cash' FROM due"""),
+        {"id": customer_id},
     )
 
 

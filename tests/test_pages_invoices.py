@@ -190,7 +190,7 @@ def test_an_issued_document_offers_its_pdf_and_a_cancellation_and_no_edit(compan
     page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
     assert not page.exception
     assert page.title[0].value == "RE-2026-00001"
-    assert buttons(page) == {"Send by mail", "Cancel"}
+    assert buttons(page) == {"Send by mail", "Cancel", "Record payment"}
     links = {one.proto.url for one in page.get("link_button")}
     assert links == {f"/documents/{draft_of(company)}.pdf", f"/documents/{draft_of(company)}.pdf?download=1"}
 
