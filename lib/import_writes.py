@@ -41,6 +41,7 @@ def write(
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Do a plan that was made with `hold`, in the caller's transaction. `progress` hears how many rows are done."""
+    billing.allow_memory(conn)
     changing = plan.changing()
     done = len(plan.rows) - len(changing)
     progress(done)
@@ -60,7 +61,6 @@ def write(
         done += len(rows)
         progress(done)
     if kind is BOOKINGS:
-        billing.allow_memory(conn)
         billing.keep(conn, customers=sorted({row.customer_id for row in changing}))
 
 
