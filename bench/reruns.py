@@ -86,7 +86,7 @@ def _pages(customers: int) -> list[Figure]:
                 for (first, last), chosen in zip(months, products, strict=False)
             ),
         ),
-        Figure("search", "hello", ({"search": words} for words in cycle([*_searches(), "RE-2026-00017"]))),
+        Figure("search", "hello", ({"sidebar_search": words} for words in cycle([*_searches(), "RE-2026-00017"]))),
         Figure("customers", "", ({"customer_search": words} for words in cycle(_searches()))),
     ]
 

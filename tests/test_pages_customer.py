@@ -379,7 +379,7 @@ def test_a_refusal_stands_at_its_field(open_page: OpenPage, billed: str, field: 
 
 def test_a_viewer_reads_the_data_as_text(open_page: OpenPage, billed: str) -> None:
     app = open_tab(open_page, billed, "Data", Role.VIEWER)
-    assert [one.key for one in app.text_input] == ["search"]
+    assert [one.key for one in app.text_input] == ["sidebar_search"]
     assert app.table
 
 
