@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
@@ -44,13 +45,16 @@ def log(message: str) -> None:
 
 
 def filled(bench: Bench, name: str, *, customers: int, months: int, documents: int) -> str:
-    """The URL of a database with so many customers; made once, kept for the next run."""
+    """The URL of a database with so many customers; made once, kept for the next run of the same schema."""
     full = f"bench_{name}_{customers}"
     with psycopg.connect(bench.url, autocommit=True) as conn:
-        exists = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (full,)).fetchone()
+        kept = conn.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (full,)
+        ).fetchone()
+    if kept and kept[0] == _schema():
+        return postgres.database(bench.url, full)
+    drop(bench.url, full)
     url = postgres.database(bench.url, full)
-    if exists:
-        return url
     log(f"Filling {full} …")
     with in_use(url):
         try:
@@ -58,11 +62,21 @@ def filled(bench: Bench, name: str, *, customers: int, months: int, documents: i
                 db.migrate(conn)
                 demo_fill.fill(conn, customers=customers, today=TODAY, months=months, documents=documents, progress=log)
             demo_fill.vacuum()
+            with psycopg.connect(bench.url, autocommit=True) as conn:
+                conn.execute(
+                    sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(full), sql.Literal(_schema()))
+                )
         except BaseException:
             db.engine().dispose()
             drop(bench.url, full)
             raise
     return url
+
+
+def _schema() -> str:
+    """What tells one state of the migrations from another, also while they are edited in place."""
+    scripts = sorted((ROOT / "lib" / "migrations" / "sql").glob("*.sql"))
+    return sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
 
 
 @contextmanager

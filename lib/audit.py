@@ -121,23 +121,30 @@ def record_all(
     values: Mapping[str, Any],
     user_id: int | None,
     personal: bool = False,
+    source: str = "",
 ) -> None:
     """Write one entry per row of `query` (object_id, customer_id, changes jsonb), set-based.
 
-    With `personal` the query also gives the personal changes by that name, as `divided` tells them apart.
+    With `personal` the query also gives the personal changes by that name, as `divided` tells them
+    apart. `source` may be common table expressions that make the changes and that the query reads:
+    then the changes and their entries are one statement.
     """
     entry = ":audit_staff, :audit_action, :audit_type, q.object_id::text, q.customer_id, q.changes"
     columns = "staff_id, action, object_type, object_id, customer_id, changes"
     statement = f"INSERT INTO audit_log ({columns}) SELECT {entry} FROM ({query}) AS q"
+    sources = [source] if source else []
     if personal:
-        statement = f"""
-            WITH q AS MATERIALIZED (
+        sources.append(f"""
+            q AS MATERIALIZED (
                 SELECT nextval(pg_get_serial_sequence('audit_log', 'id')) AS audit_id, asked.* FROM ({query}) AS asked
             ), logged AS (
                 INSERT INTO audit_log (id, {columns}) OVERRIDING SYSTEM VALUE SELECT q.audit_id, {entry} FROM q
-            )
+            )""")
+        statement = """
             INSERT INTO audit_personal (audit_id, customer_id, changes)
-            SELECT q.audit_id, q.customer_id, q.personal FROM q WHERE q.personal <> '{{}}'"""
+            SELECT q.audit_id, q.customer_id, q.personal FROM q WHERE q.personal <> '{}'"""
+    if sources:
+        statement = f"WITH {', '.join(sources)} {statement}"
     conn.execute(text(statement), {"audit_staff": user_id, "audit_action": action, "audit_type": object_type, **values})
 
 

@@ -23,7 +23,7 @@ from lib.clock import month_of
 
 # ---------------------------------------------------------------------------------- the statement
 #
-# {customers} narrows the statement to some customers; {what_if} may put common table expressions
+# {counted}, {booked} and {adjusted} narrow the statement to some customers; {what_if} may put common table expressions
 # named like a view (counting_spans, booked_spans, price_spans) or table (price_tiers) in front:
 # SQL resolves the name to them, so that a price list which isn't saved yet is rated by this code.
 _STRETCHES = """
@@ -38,31 +38,33 @@ period AS (
            max(least(s.until_day, p.next_month)) OVER (PARTITION BY p.month, s.customer_id) AS last_until
       FROM period p
       JOIN counting_spans s ON s.from_day < p.next_month AND (s.until_day IS NULL OR s.until_day >= p.month)
-     WHERE true {customers}
+     WHERE true {counted}
 ), stretch AS (
+    -- One that fills the month and the day before is the only one of its product: alone.
     SELECT c.month, c.next_month, c.month_days, c.customer_id, c.last_until, b.product_id, b.quantity,
-           greatest(c.from_day, b.from_day) AS from_day, least(c.until_day, b.until_day) AS until_day
+           greatest(c.from_day, b.from_day) AS from_day, least(c.until_day, b.until_day) AS until_day,
+           greatest(c.from_day, b.from_day) < c.month AND least(c.until_day, b.until_day) = c.next_month AS alone
       FROM counted c
       JOIN booked_spans b ON b.customer_id = c.customer_id
        AND b.from_day < c.until_day AND (b.until_day IS NULL OR b.until_day > c.from_day) {booked}
 )"""
 
-_PARTS = """
-within AS (
-    SELECT s.month, s.next_month, s.month_days, s.customer_id, s.product_id, p.measure, s.quantity,
-           greatest(s.from_day, s.month) AS from_day, s.until_day, s.last_until
+_PRICED = """
+within AS NOT MATERIALIZED (
+    SELECT s.month, s.month_days, s.customer_id, s.product_id, p.measure, s.quantity,
+           greatest(s.from_day, s.month) AS from_day, s.until_day, s.last_until, s.alone
       FROM stretch s
       JOIN products p ON p.id = s.product_id
      WHERE s.until_day > s.month
 ), measured AS (
     -- daily: every stretch. peak and full: the highest quantity. end: that of the last counting day.
-    SELECT month, month_days, customer_id, product_id, measure, quantity, from_day, until_day,
+    SELECT month, month_days, customer_id, product_id, measure, quantity, from_day, until_day, alone,
            until_day - from_day AS days, until_day - from_day < month_days AS prorated
       FROM within WHERE measure = 'daily'
     UNION ALL
     SELECT * FROM (
         SELECT DISTINCT ON (month, customer_id, product_id)
-               month, month_days, customer_id, product_id, measure, quantity, from_day, until_day,
+               month, month_days, customer_id, product_id, measure, quantity, from_day, until_day, alone,
                month_days AS days, false AS prorated
           FROM within WHERE measure IN ('peak', 'full') OR measure = 'end' AND until_day = last_until
          ORDER BY month, customer_id, product_id, quantity DESC, from_day
@@ -75,27 +77,39 @@ within AS (
        {own}
       LEFT JOIN price_spans l ON l.product_id = m.product_id AND l.customer_id IS NULL
        AND l.from_month <= m.month AND (l.until_month IS NULL OR l.until_month > m.month)
-), part AS (
-    SELECT p.*, t.first_unit, t.last_unit, t.unit_price,
-           least(p.quantity, t.last_unit) - t.first_unit + 1 AS units
-      FROM priced p
-      LEFT JOIN price_tiers t ON t.price_id = p.price_id AND t.first_unit <= p.quantity
+)"""
+
+# What a quantity costs in a whole month, range by range: computed once, however many customers have it.
+# Beside each range stand the sums over all of them: of the rounded amounts, and of the exact ones.
+_TARIFF = """
+tariff AS (
+    SELECT price_id, quantity, first_unit, last_unit, unit_price, units, round(units * unit_price, 2) AS amount,
+           sum(round(units * unit_price, 2)) OVER whole AS rounded, sum(units * unit_price) OVER whole AS exact
+      FROM (SELECT q.price_id, q.quantity, t.first_unit, t.last_unit, t.unit_price,
+                   least(q.quantity, t.last_unit) - t.first_unit + 1 AS units
+              FROM (SELECT DISTINCT price_id, quantity FROM priced) q
+              JOIN price_tiers t ON t.price_id = q.price_id AND t.first_unit <= q.quantity) used
+    WINDOW whole AS (PARTITION BY price_id, quantity)
+)"""
+
+_PARTS = """
+part AS (
+    SELECT p.*, t.first_unit, t.last_unit, t.unit_price, t.units
+      FROM priced p LEFT JOIN tariff t USING (price_id, quantity)
 )"""
 
 # A line is rounded once: per range, or per stretch of days where the product changed in the month.
 _LINES = """
-line AS (
-    SELECT month, month_days, customer_id, product_id, measure, prorated, from_day, until_day, days, quantity,
-           price_id, first_unit, last_unit, units, unit_price, round(units * unit_price, 2) AS amount
-      FROM part WHERE NOT prorated
+line AS NOT MATERIALIZED (
+    SELECT month, month_days, customer_id, product_id, prorated, from_day, until_day, days, p.quantity,
+           p.price_id, first_unit, last_unit, units, unit_price, amount
+      FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity
+     WHERE NOT prorated
     UNION ALL
-    SELECT month, month_days, customer_id, product_id, measure, prorated, from_day, until_day, days, quantity,
-           price_id, NULL, NULL, NULL, NULL,
-           CASE WHEN count(unit_price) = 0 THEN NULL
-                ELSE round(sum(units * unit_price) * days / month_days, 2) END
-      FROM part WHERE prorated
-     GROUP BY month, month_days, customer_id, product_id, measure, prorated, from_day, until_day, days, quantity,
-              price_id
+    SELECT month, month_days, customer_id, product_id, prorated, from_day, until_day, days, p.quantity,
+           p.price_id, NULL, NULL, NULL, NULL, round(exact * days / month_days, 2)
+      FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity AND t.first_unit = 1
+     WHERE prorated
 )"""
 
 _CHARGES = """
@@ -113,17 +127,25 @@ edge AS (
     SELECT month, customer_id, product_id,
            coalesce(max(quantity) FILTER (WHERE from_day < month), 0) AS start_quantity,
            coalesce(max(quantity) FILTER (WHERE until_day = next_month), 0) AS end_quantity
-      FROM stretch GROUP BY month, customer_id, product_id
-), rated AS (
-    SELECT month, customer_id, product_id, max(price_id) AS price_id, sum(amount) AS amount,
-           bool_or(amount IS NULL) AS blocked
-      FROM line GROUP BY month, customer_id, product_id
+      FROM stretch WHERE NOT alone GROUP BY month, customer_id, product_id
+), rated AS NOT MATERIALIZED (
+    -- What each stretch comes to: the sum of its lines. Only one that is prorated has others beside it.
+    SELECT month, customer_id, product_id, p.price_id, prorated, alone, p.quantity,
+           CASE WHEN prorated THEN round(exact * days / month_days, 2) ELSE rounded END AS amount
+      FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity AND t.first_unit = 1
+), added AS (
+    SELECT month, customer_id, product_id, max(price_id) AS price_id,
+           CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount
+      FROM rated WHERE NOT alone GROUP BY month, customer_id, product_id
 ), charge AS (
-    SELECT q.month, q.customer_id, q.product_id, q.start_quantity, q.end_quantity,
-           coalesce(c.changes, '') AS changes, r.price_id,
-           CASE WHEN r.blocked THEN NULL ELSE coalesce(r.amount, 0) END AS amount
+    SELECT month, customer_id, product_id, quantity AS start_quantity, quantity AS end_quantity, '' AS changes,
+           price_id, amount
+      FROM rated WHERE alone
+    UNION ALL
+    SELECT q.month, q.customer_id, q.product_id, q.start_quantity, q.end_quantity, coalesce(c.changes, ''),
+           r.price_id, CASE WHEN r.month IS NULL THEN 0 ELSE r.amount END
       FROM quantity q
-      LEFT JOIN rated r USING (month, customer_id, product_id)
+      LEFT JOIN added r USING (month, customer_id, product_id)
       LEFT JOIN change c USING (month, customer_id, product_id)
     UNION ALL
     SELECT a.month, a.customer_id, p.id, 0, 0, '', NULL, sum(a.amount)
@@ -136,7 +158,14 @@ edge AS (
 # What `rate_all` left in this transaction takes the place of the steps that lead to it.
 _RATED = """
 stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch),
-line AS NOT MATERIALIZED (SELECT * FROM rated_line)"""
+priced AS NOT MATERIALIZED (SELECT * FROM rated_priced),
+tariff AS NOT MATERIALIZED (SELECT * FROM rated_tariff)"""
+
+_KEPT = {
+    "stretch": _STRETCHES.format(counted="", booked=""),
+    "priced": "stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)," + _PRICED.format(own=""),
+    "tariff": "priced AS NOT MATERIALIZED (SELECT * FROM rated_priced)," + _TARIFF,
+}
 
 
 def statement(*, select: str, what_if: str = "", customers: bool = False, rated: bool = False) -> str:
@@ -146,17 +175,14 @@ def statement(*, select: str, what_if: str = "", customers: bool = False, rated:
     `what_if` puts expressions in front of it that stand for views or tables of the same name;
     `rated` reads what `rate_all` left instead of rating again.
     """
-    filters = {
-        "customers": "AND s.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
-        # Said once more of bookings and prices: a condition of the join doesn't reach into the window of a view.
-        "booked": "AND b.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
-        "own": "AND i.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
-        "adjusted": "AND a.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else "",
-    }
-    steps = ["stretch", "part", "line", "charge"]
-    chain = [_STRETCHES, _PARTS, _LINES, _CHARGES][: steps.index(select.split(" FROM ")[1].split()[0]) + 1]
-    if rated:
-        chain = [_RATED, *chain[3:]]
+    # Said of each: the planner doesn't carry a condition of the join into the window of a view.
+    aliases = {"counted": "s", "booked": "b", "own": "i", "adjusted": "a"}
+    narrowed = "AND {}.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else ""
+    filters = {step: narrowed.format(alias) for step, alias in aliases.items()}
+    wanted = select.split(" FROM ")[1].split()[0]
+    after = {"stretch": [], "part": [_PARTS], "line": [_LINES], "charge": [_LINES, _CHARGES]}[wanted]
+    chain = [_RATED] if rated else [_STRETCHES, _PRICED, _TARIFF]
+    chain += after
     body = ",".join(fragment.format(**filters) for fragment in chain)
     prefix = f"{what_if}," if what_if else ""
     return f"WITH {prefix}{body} {select}"
@@ -336,6 +362,9 @@ def quotes(
 
 # ---------------------------------------------------------------------------------- keeping charges ready
 
+# After so many new rows the planner's statistics are too old for the reads that follow.
+MANY = 5_000
+
 
 def keep(conn: Connection, *, customers: Sequence[int] | None, first_month: date | None = None) -> None:
     """Re-rate these customers (None: all) in every month that is rated and not closed, from `first_month` on.
@@ -373,6 +402,16 @@ def ensure_rated(conn: Connection, *months: date) -> None:
         _store(conn, wanted, None)
 
 
+def rate_to_close(conn: Connection, month: date) -> None:
+    """Rate a month that nobody has read yet and that is closed in this transaction.
+
+    Each statement with an amount gets the id of its document, which the close then writes. The
+    caller holds the month's row FOR UPDATE.
+    """
+    conn.execute(text("INSERT INTO rated_months (month) VALUES (:month)"), {"month": month})
+    _store(conn, [month], None, invoice_id="CASE WHEN amount <> 0 THEN nextval('invoices_id_seq') END")
+
+
 def open_months(conn: Connection, *, today: date) -> list[date]:
     """The months from the first open one to the one of `today`: those whose charges are a forecast."""
     found = conn.scalars(
@@ -385,6 +424,8 @@ def open_months(conn: Connection, *, today: date) -> list[date]:
 def allow_memory(conn: Connection) -> None:
     """Let this transaction sort 100,000 customers in memory rather than on disk."""
     conn.execute(text("SET LOCAL work_mem = '128MB'"))
+    # Compiling the statements to machine code costs more than it saves on so many short expressions.
+    conn.execute(text("SET LOCAL jit = off"))
 
 
 def rate_all(conn: Connection, months: Sequence[date]) -> None:
@@ -393,18 +434,22 @@ def rate_all(conn: Connection, months: Sequence[date]) -> None:
     Its tables (`rated_stretch`, `rated_line`) go when the transaction ends.
     """
     allow_memory(conn)
-    conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_line"))
-    stretches = statement(select="SELECT * FROM stretch")
-    conn.execute(text(f"CREATE TEMP TABLE rated_stretch ON COMMIT DROP AS {stretches}"), {"months": list(months)})
-    # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
-    conn.execute(text("ANALYZE rated_stretch (month, customer_id, product_id)"))
-    parts = _PARTS.format(own="")
-    chain = ",".join(("stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)", parts, _LINES))
-    conn.execute(text(f"CREATE TEMP TABLE rated_line ON COMMIT DROP AS WITH {chain} SELECT * FROM line"))
-    conn.execute(text("ANALYZE rated_line (month, customer_id, product_id)"))
+    conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_priced, rated_tariff"))
+    # The planner needs to know how many rows there are, and little else.
+    conn.execute(text("SET LOCAL default_statistics_target = 10"))
+    for table, steps in _KEPT.items():
+        conn.execute(
+            text(f"CREATE TEMP TABLE rated_{table} ON COMMIT DROP AS WITH {steps} SELECT * FROM {table}"),
+            {"months": list(months)},
+        )
+        # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
+        conn.execute(text(f"ANALYZE rated_{table}"))
+    conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))
 
 
-def _store(conn: Connection, months: Sequence[date], customers: Sequence[int] | None) -> None:
+def _store(
+    conn: Connection, months: Sequence[date], customers: Sequence[int] | None, *, invoice_id: str = "NULL"
+) -> None:
     narrowed = "" if customers is None else "AND customer_id = ANY(CAST(:customers AS bigint[]))"
     values = {"months": list(months), "customers": None if customers is None else list(customers)}
     if customers is None:
@@ -413,15 +458,19 @@ def _store(conn: Connection, months: Sequence[date], customers: Sequence[int] | 
         conn.execute(text(f"DELETE FROM {table} WHERE month = ANY(CAST(:months AS date[])) {narrowed}"), values)
     everyone = customers is None
     rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", customers=not everyone, rated=everyone)
-    conn.execute(
+    stated = conn.execute(
         text(f"""
-            WITH charge AS MATERIALIZED ({rating}),
-            stored AS (INSERT INTO charges ({CHARGE_COLUMNS}) SELECT {CHARGE_COLUMNS} FROM charge)
-            INSERT INTO statements (month, customer_id, amount)
-            SELECT month, customer_id, CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE sum(amount) END
-              FROM charge GROUP BY month, customer_id"""),
+            WITH stored AS (
+                INSERT INTO charges ({CHARGE_COLUMNS}) {rating} RETURNING month, customer_id, amount
+            )
+            INSERT INTO statements (month, customer_id, amount, invoice_id)
+            SELECT month, customer_id, amount, {invoice_id}
+              FROM (SELECT month, customer_id, CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount
+                      FROM stored GROUP BY month, customer_id ORDER BY month, customer_id) added"""),
         values,
     )
+    if stated.rowcount > MANY:
+        conn.execute(text("ANALYZE charges (month, customer_id, product_id, amount), statements"))
 
 
 def _run(conn: Connection, sql: str, months: Sequence[date], customers: Sequence[int]) -> list[Any]:

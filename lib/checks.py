@@ -64,6 +64,12 @@ _RULES = {
                                FROM invoice_lines GROUP BY invoice_id, vat_rate) rated
                       GROUP BY invoice_id) t ON t.invoice_id = i.id
          WHERE i.state <> 'draft' AND t.vat IS DISTINCT FROM i.vat ORDER BY i.id""",
+    "Every line has its document, and every document its customer": """
+        SELECT format('line %s of document #%s', l.position, l.invoice_id) FROM invoice_lines l
+         WHERE NOT EXISTS (SELECT FROM invoices i WHERE i.id = l.invoice_id)
+        UNION ALL
+        SELECT format('document #%s of customer #%s', i.id, i.customer_id) FROM invoices i
+         WHERE NOT EXISTS (SELECT FROM customers c WHERE c.id = i.customer_id)""",
     "Numbers have no gap in their series and year": """
         SELECT format('%s %s: %s is followed by %s', kind, number_year, coalesce(before, 0), number_index)
           FROM (SELECT kind, number_year, number_index,

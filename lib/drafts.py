@@ -43,118 +43,122 @@ class DraftLine:
 
 # ------------------------------------------------------------------------------ from statements
 
-# Each statement gets its document's id before anything is written, so that all later steps join by it.
+# A statement gets its document's id before the document is written. Where the close has just rated the
+# month, it has it already (`billing.rate_to_close`).
+_LINKED = """
+UPDATE statements s SET invoice_id = d.invoice_id
+  FROM (SELECT customer_id, nextval('invoices_id_seq') AS invoice_id
+          FROM (SELECT s.customer_id FROM statements s
+                 WHERE s.month = :month AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
+                 ORDER BY s.customer_id) unlinked) d
+ WHERE s.month = :month AND s.customer_id = d.customer_id
+"""
+
+# One statement writes all documents with their lines. {rating} is the rating statement up to its lines;
+# what is printed of each is in the document's language.
 _DRAFTED = """
-CREATE TEMP TABLE drafted ON COMMIT DROP AS
-SELECT nextval(pg_get_serial_sequence('invoices', 'id')) AS invoice_id, month, customer_id, de, category
-  FROM (SELECT s.month, s.customer_id, c.language = 'de' AS de, {decision} AS category
-          FROM statements s JOIN customers c ON c.id = s.customer_id
-         WHERE s.month = ANY(CAST(:months AS date[])) AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
-         ORDER BY s.month, c.id) AS numbered
-"""
-
-# What a document prints of each charge, in its language. {rating} is the rating statement up to its lines.
-_PRINTED = """
-CREATE TEMP TABLE printed ON COMMIT DROP AS
-WITH rated AS ({rating}), line AS (
-    SELECT b.invoice_id, b.category, p.position AS place, l.product_id,
-           CASE WHEN b.de THEN p.name_de ELSE p.name_en END AS name,
-           CASE WHEN l.prorated THEN
-                    to_char(l.from_day, CASE WHEN b.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
-                    || to_char(l.until_day - 1, CASE WHEN b.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
-                    || l.days || CASE WHEN b.de THEN ' von ' ELSE ' of ' END || l.month_days
-                    || CASE WHEN b.de THEN ' Tagen' ELSE ' days' END
-                    || CASE WHEN p.kind IN ('users', 'ips')
-                            THEN ', ' || l.quantity || ' ' || CASE WHEN b.de THEN p.unit_de ELSE p.unit_en END
-                            ELSE '' END
-                WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''
-                WHEN l.last_unit IS NULL THEN CASE WHEN b.de THEN 'ab ' ELSE 'from ' END || l.first_unit
-                ELSE CASE WHEN b.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit
-           END AS detail,
+WITH drafted AS MATERIALIZED (
+    SELECT s.invoice_id, s.customer_id, c.language, c.language = 'de' AS de, c.purchase_order, {decision} AS category
+      FROM statements s JOIN customers c ON c.id = s.customer_id
+     WHERE s.month = :month AND s.invoice_id IS NOT NULL {narrowed}
+), rates AS (
+    SELECT day, {rate} AS rate
+      FROM (SELECT generate_series(:month, CAST(:month AS date) + interval '1 month', '1 day')::date AS day
+            UNION SELECT (month_meant + interval '1 month')::date - 1 FROM adjustments WHERE month = :month) days
+), rated AS (
+    SELECT *, CASE WHEN prorated THEN from_day ELSE month END AS service_from,
+           CASE WHEN prorated THEN until_day ELSE month + month_days END - 1 AS service_until
+      FROM ({rating}) line
+), meant AS (
+    SELECT *, (month_meant + interval '1 month')::date - 1 AS service_until
+      FROM adjustments WHERE month = :month AND withdrawn_at IS NULL
+), line AS (
+    SELECT d.invoice_id, p.position AS place, l.first_unit AS place_in, l.product_id,
+           CASE WHEN d.de THEN p.name_de ELSE p.name_en END AS name, {detail} AS detail,
            coalesce(l.units, 1)::numeric AS quantity,
-           CASE WHEN l.prorated THEN '' WHEN b.de THEN p.unit_de ELSE p.unit_en END AS unit,
-           coalesce(l.unit_price, l.amount) AS unit_price, l.amount,
-           CASE WHEN l.prorated THEN l.from_day ELSE l.month END AS service_from,
-           CASE WHEN l.prorated THEN l.until_day - 1 ELSE l.month + l.month_days - 1 END AS service_until,
-           l.first_unit AS place_in
+           CASE WHEN l.prorated THEN '' WHEN d.de THEN p.unit_de ELSE p.unit_en END AS unit,
+           coalesce(l.unit_price, l.amount) AS unit_price, l.amount, {rate_of_line} AS vat_rate,
+           l.service_from, l.service_until
       FROM rated l
-      JOIN drafted b USING (month, customer_id)
+      JOIN drafted d USING (customer_id)
       JOIN products p ON p.id = l.product_id
+      LEFT JOIN rates v ON v.day = l.service_until
     UNION ALL
-    SELECT b.invoice_id, b.category, p.position, p.id, a.text,
-           CASE WHEN a.month_meant = a.month THEN ''
-                ELSE CASE WHEN b.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY') END,
-           sign(a.amount), '', abs(a.amount), a.amount,
-           a.month_meant, (a.month_meant + interval '1 month')::date - 1, a.id
-      FROM adjustments a
-      JOIN drafted b USING (month, customer_id)
+    SELECT d.invoice_id, p.position, l.id, p.id, l.text,
+           CASE WHEN l.month_meant = l.month THEN ''
+                ELSE CASE WHEN d.de THEN 'für ' ELSE 'for ' END || to_char(l.month_meant, 'MM/YYYY') END,
+           sign(l.amount), '', abs(l.amount), l.amount, {rate_of_line}, l.month_meant, l.service_until
+      FROM meant l
+      JOIN drafted d USING (customer_id)
       JOIN products p ON p.kind = 'adjustment'
-     WHERE a.withdrawn_at IS NULL
+      LEFT JOIN rates v ON v.day = l.service_until
+), written AS (
+    INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
+                               unit_price, amount, vat_rate, service_from, service_until)
+    SELECT invoice_id,
+           row_number() OVER (PARTITION BY invoice_id ORDER BY place, product_id, service_from, place_in),
+           product_id, true, name, detail, quantity, unit, unit_price, amount, vat_rate, service_from, service_until
+      FROM line
+    RETURNING invoice_id, vat_rate, amount
+), taxed AS (
+    -- Tax is summed per rate and rounded once (`billing-rules`, Money).
+    SELECT invoice_id, sum(amount) AS net, coalesce(round(sum(amount) * vat_rate / 100, 2), 0) AS vat
+      FROM written GROUP BY invoice_id, vat_rate
 )
-SELECT l.invoice_id, l.category, l.product_id, l.name, l.detail, l.quantity, l.unit, l.unit_price, l.amount,
-       CASE l.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END AS vat_rate,
-       l.service_from, l.service_until,
-       row_number() OVER (PARTITION BY l.invoice_id
-                          ORDER BY l.place, l.product_id, l.service_from, l.place_in)::int AS position
-  FROM line l
-  LEFT JOIN (SELECT valid_from, lead(valid_from) OVER (ORDER BY valid_from) AS valid_until, rate FROM vat_rates) v
-    ON v.valid_from <= l.service_until AND (v.valid_until IS NULL OR v.valid_until > l.service_until)
+INSERT INTO invoices (id, kind, customer_id, month, service_from, service_until, language, currency,
+                      purchase_order, intro, closing, net, vat, gross, vat_category, created_by)
+OVERRIDING SYSTEM VALUE
+SELECT d.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, d.customer_id, :month, :month,
+       (CAST(:month AS date) + interval '1 month')::date - 1, d.language, o.currency, d.purchase_order,
+       CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END, CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
+       t.net, t.vat, t.net + t.vat, d.category, :user_id
+  FROM (SELECT invoice_id, sum(net) AS net, sum(vat) AS vat FROM taxed GROUP BY invoice_id) t
+  JOIN drafted d USING (invoice_id)
+ CROSS JOIN company o
+ ORDER BY d.invoice_id
 """
 
-# Tax is summed per rate and rounded once (`billing-rules`, Money).
-_TAXED = """
-CREATE TEMP TABLE taxed ON COMMIT DROP AS
-SELECT invoice_id, category, vat_rate, sum(amount) AS net, coalesce(round(sum(amount) * vat_rate / 100, 2), 0) AS vat
-  FROM printed GROUP BY invoice_id, category, vat_rate
-"""
+# What stands below a line's name. Aliases l, d and p, as in `line`.
+_DETAIL = """CASE
+    WHEN l.prorated THEN
+        to_char(l.service_from, CASE WHEN d.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
+        || to_char(l.service_until, CASE WHEN d.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
+        || l.days || CASE WHEN d.de THEN ' von ' ELSE ' of ' END || l.month_days
+        || CASE WHEN d.de THEN ' Tagen' ELSE ' days' END
+        || CASE WHEN p.kind IN ('users', 'ips')
+                THEN ', ' || l.quantity || ' ' || CASE WHEN d.de THEN p.unit_de ELSE p.unit_en END ELSE '' END
+    WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''
+    WHEN l.last_unit IS NULL THEN CASE WHEN d.de THEN 'ab ' ELSE 'from ' END || l.first_unit
+    ELSE CASE WHEN d.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit END"""
 
-_WRITE = (
-    """INSERT INTO invoices (id, kind, customer_id, month, service_from, service_until, language, currency,
-                             purchase_order, intro, closing, net, vat, gross, vat_category, created_by)
-       OVERRIDING SYSTEM VALUE
-       SELECT t.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, d.customer_id, d.month, d.month,
-              (d.month + interval '1 month')::date - 1, c.language, o.currency, c.purchase_order,
-              CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END,
-              CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
-              t.net, t.vat, t.net + t.vat, d.category, :user_id
-         FROM (SELECT invoice_id, sum(net) AS net, sum(vat) AS vat FROM taxed GROUP BY invoice_id) t
-         JOIN drafted d USING (invoice_id)
-         JOIN customers c ON c.id = d.customer_id
-        CROSS JOIN company o
-        ORDER BY t.invoice_id""",
-    """INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
-                                  unit_price, amount, vat_rate, service_from, service_until)
-       SELECT invoice_id, position, product_id, true, name, detail, quantity, unit,
-              unit_price, amount, vat_rate, service_from, service_until
-         FROM printed""",
-    """UPDATE statements s SET invoice_id = d.invoice_id
-         FROM drafted d WHERE d.month = s.month AND d.customer_id = s.customer_id""",
-)
+# The rate of the day on which the line's service ends. Aliases d and v, as in `line`.
+_RATE_OF_LINE = "CASE d.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END"
 
 
 def from_statements(conn: Connection, month: date, *, customer_id: int | None = None, user: User) -> int:
     """Draft one document for each statement of a closed month that is on none; returns how many.
 
-    Without a customer, it prints the lines that `billing.rate_all` left in this transaction. The
-    caller holds the permission and the month's row. A total below zero drafts a credit note.
+    Without a customer it drafts the whole month, of which nothing is drafted yet, and prints the
+    lines that `billing.rate_all` left in this transaction. The caller holds the permission and the
+    month's row. A total below zero drafts a credit note.
     """
     narrowed = "" if customer_id is None else "AND s.customer_id = :customer_id"
     rating = billing.statement(
         select="SELECT * FROM line", customers=customer_id is not None, rated=customer_id is None
     )
-    values = {"months": [month], "customer_id": customer_id, "customers": [customer_id], "user_id": user.id}
-    conn.execute(text("DROP TABLE IF EXISTS drafted, printed, taxed"))
-    conn.execute(text(_DRAFTED.format(decision=vat.DECISION, narrowed=narrowed)), values)
-    # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
-    conn.execute(text("ANALYZE drafted (invoice_id, month, customer_id)"))
-    conn.execute(text(_PRINTED.format(rating=rating)), values)
-    conn.execute(text("ANALYZE printed (invoice_id, category, vat_rate)"))
-    conn.execute(text(_TAXED))
-    conn.execute(text("ANALYZE taxed (invoice_id)"))
-    for statement in _WRITE:
-        conn.execute(text(statement), values)
-    drafted: int = conn.execute(text("SELECT count(*) FROM drafted")).scalar_one()
-    return drafted
+    values = {
+        "month": month, "months": [month], "customer_id": customer_id, "customers": [customer_id], "user_id": user.id
+    }  # fmt: skip
+    conn.execute(text(_LINKED.format(narrowed=narrowed)), values)
+    statement = _DRAFTED.format(
+        decision=vat.DECISION,
+        narrowed=narrowed,
+        rate=vat.RATE.format(day="day"),
+        rating=rating,
+        detail=_DETAIL,
+        rate_of_line=_RATE_OF_LINE,
+    )
+    return conn.execute(text(statement), values).rowcount
 
 
 def draft_unbilled(conn: Connection, customer_id: int, month: date, *, user: User) -> int:

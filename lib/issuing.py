@@ -28,9 +28,18 @@ _BILLING = {
     "city": "CASE WHEN c.separate_billing THEN c.billing_city ELSE c.city END",
     "country": "CASE WHEN c.separate_billing AND c.billing_country <> '' THEN c.billing_country ELSE c.country END",
 }
-_BUYER = f"""jsonb_build_object('number', c.number, {", ".join(f"'{key}', {value}" for key, value in _BILLING.items())},
-    'vat_id', c.vat_id, 'contact_name', c.contact_name, 'email', {contacts.DOCUMENT_EMAIL},
-    'payment_method', c.payment_method)"""
+_BUYER = f"""jsonb_object('{{number,{",".join(_BILLING)},vat_id,contact_name,email,payment_method}}', ARRAY[
+    c.number, {", ".join(_BILLING.values())}, c.vat_id, c.contact_name, {contacts.DOCUMENT_EMAIL}, c.payment_method])"""
+
+# What the VAT decision was based on. Aliases c and i, invoices.
+_DECIDED_BY = """jsonb_build_object('country', c.country, 'vat_id', c.vat_id, 'valid', c.vat_id_valid,
+                                    'checked_on', c.vat_id_checked_on)"""
+_EVIDENCE = f"""CASE WHEN i.vat_category = 'AE'
+    THEN {_DECIDED_BY} || (
+         SELECT jsonb_build_object('vies', coalesce(jsonb_agg(
+                    jsonb_build_object('reference', k.reference, 'checked_at', k.checked_at)), '[]'))
+           FROM vat_checks k WHERE k.customer_id = c.id AND k.vat_id = c.vat_id AND k.valid)
+    ELSE {_DECIDED_BY} END"""
 
 # What the buyer's side of a document lacks, in words; an empty array where nothing does.
 MISSING_OF_BUYER = f"""array_remove(ARRAY[
@@ -40,6 +49,32 @@ MISSING_OF_BUYER = f"""array_remove(ARRAY[
 
 # The German rate of the day on which a line's service ends. Aliases l and i.
 _RATE_OF_LINE = vat.RATE.format(day="coalesce(l.service_until, i.service_until)")
+
+
+def _shown(index: str) -> str:
+    """A number as it is printed, in SQL, of a series whose prefix and digits are at hand. Needs :year."""
+    digits = f"CAST({index} AS text)"
+    return f"prefix || '-' || CAST(:year AS int) || '-' || lpad({digits}, greatest(digits, length({digits})), '0')"
+
+
+_ISSUED = f"""
+numbered AS (
+    SELECT i.id, f.first + row_number() OVER (PARTITION BY i.kind ORDER BY i.id) AS number_index, s.prefix, s.digits
+      FROM invoices i
+      JOIN unnest(CAST(:kinds AS text[]), CAST(:firsts AS int[])) AS f(kind, first) ON f.kind = i.kind
+      JOIN number_series s ON s.kind = i.kind
+     WHERE {{condition}}
+), issued AS (
+    UPDATE invoices i
+       SET state = 'issued', number_year = :year, number_index = n.number_index, number = {_shown("n.number_index")},
+           issued_on = :today, seller_id = :seller,
+           due_on = coalesce(i.due_on, CAST(:today AS date) + coalesce(c.payment_days, o.payment_days)),
+           buyer = coalesce(i.buyer, {_BUYER.replace("{", "{{").replace("}", "}}")}),
+           vat_evidence = coalesce(i.vat_evidence, {_EVIDENCE}), version = i.version + 1
+      FROM numbered n, customers c, company o
+     WHERE {{condition}} AND n.id = i.id AND c.id = i.customer_id
+    RETURNING i.id, i.customer_id, i.kind, i.number, i.number_index, i.gross
+)"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +128,8 @@ def issue_month(conn: Connection, month: date, *, today: date, user: User) -> Is
     if state not in ("approved", "locked"):
         raise Conflict(f"{month:%B %Y} is not closed, so it has no documents to issue. Approve it first.")
     condition = "i.month = :month AND i.state = 'draft'"
-    conn.execute(text(f"SELECT id FROM invoices i WHERE {condition} ORDER BY id FOR UPDATE"), {"month": month})
+    held = f"SELECT i.id FROM invoices i WHERE {condition} ORDER BY i.id FOR UPDATE"
+    conn.execute(text(f"SELECT count(*) FROM ({held}) held"), {"month": month})
     return _issue(conn, condition, {"month": month}, today=today, user=user)
 
 
@@ -211,7 +247,7 @@ def _blocked(
                 SELECT i.id, c.number || ' ' || c.name AS customer, {MISSING_OF_BUYER}
                        || CASE WHEN {decided} IS NULL THEN ARRAY[CAST(:vat AS text)] ELSE '{{}}' END
                        || CASE WHEN {decided} = 'AE' AND o.vat_id = '' THEN ARRAY['our own VAT ID'] ELSE '{{}}' END
-                       || CASE WHEN NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
+                       || CASE WHEN i.net = 0 AND NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
                                THEN ARRAY['a line'] ELSE '{{}}' END
                        || CASE WHEN i.due_on < :today THEN ARRAY['a due date that is not past'] ELSE '{{}}' END
                        || CASE WHEN {decided} = 'S' AND EXISTS
@@ -244,63 +280,36 @@ def _number(
     ).all()
     last = {row.kind: _take(conn, row.kind, today.year, row.drafts) for row in counts}
     first_index = {row.kind: last[row.kind] - row.drafts for row in counts}
-    evidence = """jsonb_build_object('country', c.country, 'vat_id', c.vat_id, 'valid', c.vat_id_valid,
-                                     'checked_on', c.vat_id_checked_on)
-                  || CASE WHEN d.vat_category = 'AE' THEN (
-                         SELECT jsonb_build_object('vies', coalesce(jsonb_agg(
-                                    jsonb_build_object('reference', k.reference, 'checked_at', k.checked_at)), '[]'))
-                           FROM vat_checks k WHERE k.customer_id = c.id AND k.vat_id = c.vat_id AND k.valid)
-                     ELSE '{}' END"""
     issued = values | {
         "today": today, "year": today.year, "seller": _frozen_seller(conn),
         "kinds": list(first_index), "firsts": list(first_index.values()),
     }  # fmt: skip
-    conn.execute(
-        text(f"""
-            WITH numbered AS (
-                SELECT i.id, f.first + row_number() OVER (PARTITION BY i.kind ORDER BY i.id) AS number_index,
-                       s.prefix, s.digits
-                  FROM invoices i
-                  JOIN unnest(CAST(:kinds AS text[]), CAST(:firsts AS int[])) AS f(kind, first) ON f.kind = i.kind
-                  JOIN number_series s ON s.kind = i.kind
-                 WHERE {condition}
-            )
-            UPDATE invoices d
-               SET state = 'issued', number_year = :year, number_index = n.number_index,
-                   number = n.prefix || '-' || :year || '-'
-                            || lpad(n.number_index::text, greatest(n.digits, length(n.number_index::text)), '0'),
-                   issued_on = :today, seller_id = :seller,
-                   due_on = coalesce(d.due_on, CAST(:today AS date) + coalesce(c.payment_days, o.payment_days)),
-                   buyer = coalesce(d.buyer, {_BUYER}), vat_evidence = coalesce(d.vat_evidence, {evidence}),
-                   version = d.version + 1
-              FROM numbered n, customers c, company o
-             WHERE n.id = d.id AND c.id = d.customer_id"""),
-        issued,
+    # The documents and their entries in the log are written by one statement.
+    audit.record_all(
+        conn,
+        action,
+        "invoice",
+        source=_ISSUED.format(condition=condition),
+        query="""
+            SELECT id AS object_id, customer_id,
+                   format('{"number": [null, "%s"], "gross": [null, "%s"]}', number, gross)::jsonb AS changes
+              FROM issued ORDER BY kind DESC, number_index""",
+        values=issued,
+        user_id=user.id,
     )
-    numbered = "number_year = :year AND kind = ANY(:kinds) AND (number_index > :first AND number_index <= :last)"
-    series_used: list[tuple[str, str]] = []
-    for kind in first_index:
-        series = {"year": today.year, "kinds": [kind], "first": first_index[kind], "last": last[kind]}
-        audit.record_all(
-            conn,
-            action,
-            "invoice",
-            query=f"""SELECT id AS object_id, customer_id,
-                             jsonb_build_object('number', jsonb_build_array(NULL, number),
-                                                'gross', jsonb_build_array(NULL, gross::text)) AS changes
-                        FROM invoices WHERE {numbered}""",
-            values=series,
-            user_id=user.id,
-        )
-        ends = text(
-            f"""SELECT number FROM invoices WHERE {numbered} AND number_index IN (:first + 1, :last)
-                 ORDER BY number_index"""
-        )
-        numbers = conn.scalars(ends, series).all()
-        series_used.append((numbers[0], numbers[-1]))
     total = sum(row.drafts for row in counts)
-    first, final = (series_used[0][0], series_used[-1][1]) if series_used else (None, None)
-    return Issued(total, first, final, list(blocked), series_used)
+    series = [_ends(conn, kind, today.year, first_index[kind] + 1, last[kind]) for kind in first_index]
+    first, final = (series[0][0], series[-1][1]) if series else (None, None)
+    return Issued(total, first, final, list(blocked), series)
+
+
+def _ends(conn: Connection, kind: str, year: int, first: int, last: int) -> tuple[str, str]:
+    """The first and the last of the numbers that a series just gave, as they are printed."""
+    row = conn.execute(
+        text(f"SELECT {_shown(':first')} AS first, {_shown(':last')} AS last FROM number_series WHERE kind = :kind"),
+        {"kind": kind, "year": year, "first": first, "last": last},
+    ).one()
+    return row.first, row.last
 
 
 def _take(conn: Connection, kind: str, year: int, count: int) -> int:

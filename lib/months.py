@@ -19,8 +19,6 @@ from lib.clock import next_month
 from lib.errors import Conflict, NotFound
 
 STATES = {"open": "Open", "approved": "Approved", "locked": "Locked"}
-# After so many documents the planner's statistics are too old for the lists that follow.
-MANY = 5_000
 
 
 @dataclass(frozen=True)
@@ -273,9 +271,9 @@ def approve(
     conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": following})
     progress("Drafting documents")
     drafted = drafts.from_statements(conn, month, user=user)
-    if drafted > MANY:
+    if drafted > billing.MANY:
         progress("Updating statistics")
-        conn.execute(text("ANALYZE charges, statements, invoices, invoice_lines"))
+        conn.execute(text("ANALYZE invoices (id, month, state, kind, customer_id), invoice_lines (invoice_id)"))
     audit.record(conn, "approve", "month", f"{month:%Y-%m}", user_id=user.id, changes={"documents": (None, drafted)})
     return drafted
 
@@ -333,7 +331,7 @@ def _state_message(conn: Connection, month: date, wanted: str) -> str:
 def _rate_for_good(conn: Connection, month: date) -> None:
     """Store the month's charges, or hold those kept ready against a full re-rating."""
     if conn.scalar(text("SELECT true FROM rated_months WHERE month = :month"), {"month": month}) is None:
-        billing.ensure_rated(conn, month)
+        billing.rate_to_close(conn, month)
         return
     differences = billing.differences(conn, months=[month])
     if differences:
