@@ -80,7 +80,7 @@ def customers(given: argparse.Namespace) -> int:
 
 def _given(given: argparse.Namespace, name: str) -> list[str]:
     """All that the options say for a name, as an address would."""
-    value = getattr(given, name)
+    value = getattr(given, name, None)
     return value if isinstance(value, list) else [value] if value else []
 
 

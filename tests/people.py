@@ -1,6 +1,10 @@
 """Four people, one for each role, with a password that is quick to check."""
 
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from typing import Any, TypeVar
 
 import bcrypt
 from sqlalchemy import Connection, insert, select
@@ -8,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 from lib import passwords, sessions, settings, tables
 from lib.auth import Role, User
 
+T = TypeVar("T")
 PASSWORD = "seven-quiet-rivers"
 # The cheapest bcrypt there is: tests check that it is asked, not how hard it is to guess.
 QUICK_ROUNDS = 4
@@ -19,6 +24,12 @@ def hash_with(rounds: int) -> None:
     """Let lib.passwords hash with 2**`rounds` steps from now on, also what unknown users are checked against."""
     passwords.ROUNDS = rounds
     passwords._NOBODY = passwords.unknown()
+
+
+def awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, from a thread of its own: a browser test before may have left a loop running here."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def hire(conn: Connection) -> dict[Role, User]:

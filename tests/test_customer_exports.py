@@ -1,6 +1,5 @@
 """The customers as a file: what is filtered and nothing else, as documented, safe in a spreadsheet, streamed."""
 
-import asyncio
 import csv
 import io
 import json
@@ -221,7 +220,7 @@ def test_the_route_asks_who_is_there(database: str) -> None:
         params = {"path_params": {"ending": ending}, "query_string": query.encode(), "headers": headers}
         response = downloads.customers(Request({"type": "http", "method": "GET", "path": "/", **params}))
         if isinstance(response, StreamingResponse):
-            return response.status_code, asyncio.run(read(response))
+            return response.status_code, staff.awaited(read(response))
         return response.status_code, bytes(response.body)
 
     async def read(response: StreamingResponse) -> bytes:

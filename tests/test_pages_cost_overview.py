@@ -1,6 +1,5 @@
 """The Cost Overview page (row N11). What a click in the table opens is in the browser tests."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -124,7 +123,7 @@ class Browser:
             "headers": [(b"cookie", self.cookie.encode())],
         }
         response = downloads.cost_overview(Request(scope))
-        return response, asyncio.run(self._body(response))
+        return response, people.awaited(self._body(response))
 
     async def _body(self, response: Response) -> bytes:
         if not isinstance(response, StreamingResponse):

@@ -1,6 +1,5 @@
 """The portal's routes, headers and pages: who is nobody there, and that no id opens another customer's document."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,7 @@ def test_a_page_brings_a_nonce_and_the_headers(scheme: str, name: str) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(PageHeaders(page, cookies=PORTAL)(request({}, scheme=scheme).scope, None, send))  # type: ignore[arg-type]
+    people.awaited(PageHeaders(page, cookies=PORTAL)(request({}, scheme=scheme).scope, None, send))  # type: ignore[arg-type]
     headers = Response(headers={key.decode(): value.decode() for key, value in sent[0]["headers"]}).headers
     assert headers["set-cookie"].startswith(f"{name}=") and ("Secure" in headers["set-cookie"]) == (scheme == "https")
     assert headers["x-content-type-options"] == "nosniff"

@@ -14,6 +14,7 @@ from lib.errors import NotAllowed
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
 from tests.browser.grids import size, type_here
+from tests.browser.settling import settled
 from tests.closes import Company
 
 pytestmark = pytest.mark.browser
@@ -125,8 +126,10 @@ def test_a_draft_is_written_edited_and_issued(company: Company, sign_in: SignIn)
 def add_line(page: Page, name: str, quantity: str, unit_price: str) -> None:
     """Type a line into the first free row of the table, from cell to cell by the keyboard."""
     grid = page.get_by_test_id("stDataFrame").first
-    # The last row of a table that can grow adds one; a click on it begins the new row.
+    # The last row of a table that can grow adds one, above it.
     grid.click(position={"x": 120, "y": size(page, grid)["height"] - 15})
+    settled(page)
+    grid.click(position={"x": 120, "y": 52})
     type_here(page, name, leave="Tab")
     page.keyboard.press("Tab")
     type_here(page, quantity, leave="Tab")
