@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 from psycopg import sql
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from lib import db, postgres
 
@@ -27,6 +27,8 @@ GIVEN = os.environ.get("DATABASE_URL")
 TEMPLATE_LOCK = 7_246_156
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 2**30
+# The engine whose compiled statements the others use, too.
+_compiler: list[Engine] = []
 # Durability is off: the data are thrown away. The rest keeps the server from work of its own, and its files few.
 SETTINGS = {
     "fsync": "off",
@@ -125,6 +127,7 @@ def in_use(url: str) -> Iterator[str]:
     before = os.environ.get("DATABASE_URL")
     os.environ["DATABASE_URL"] = url
     db.engine.cache_clear()
+    _share_statements(db.engine())
     try:
         yield url
     finally:
@@ -134,6 +137,15 @@ def in_use(url: str) -> Iterator[str]:
             del os.environ["DATABASE_URL"]
         else:
             os.environ["DATABASE_URL"] = before
+
+
+def _share_statements(engine: Engine) -> None:
+    """Let all engines of this process compile a statement once: with a dialect of its own, each would do it anew."""
+    if not _compiler:
+        engine.connect().close()  # tells the dialect about the server
+        _compiler.append(engine)
+    engine.dialect = engine.pool._dialect = _compiler[0].dialect
+    engine._compiled_cache = _compiler[0]._compiled_cache
 
 
 def _memory() -> Path | None:

@@ -387,7 +387,7 @@ def ledgers_of_companies(draw: st.DrawFn) -> oracle.Ledger:
     return ledger
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ledger=ledgers_of_companies())
 def test_random_ledgers_cost_what_the_oracle_says(conn: Connection, people: People, ledger: oracle.Ledger) -> None:
     """Charges equal the oracle's; lines are sums of their parts, and charges sums of lines (rows N8, N11)."""
