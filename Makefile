@@ -14,6 +14,8 @@ export PORT PORTAL_PORT ADDRESS DATABASE_URL
 run: .venv/installed
 	exec .venv/bin/python -m lib.local
 
+# Compiled modules are kept, whatever the machine's habit: each worker and server of the tests would compile them anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed
 	.venv/bin/python tests/browser/chromium.py
 	.venv/bin/python -m pytest -n auto $(ARGS)
