@@ -15,6 +15,7 @@ from lib import db, passwords, vault
 from lib.auth import Role, User
 from pages.shared import session
 from tests import databases, people
+from tests.scheduling import Scheduling
 
 ROOT = Path(__file__).parents[1]
 # A key for secrets, which servers and workers that tests start inherit.
@@ -26,21 +27,14 @@ people.hash_with(people.QUICK_ROUNDS)
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
-# What takes seconds to make, once for all tests of a file.
-DEAR = {"app", "demo_database"}
-
-
 def pytest_xdist_auto_num_workers() -> int:
     """For `-n auto`: one worker more than processors, for the tests in a browser wait a lot."""
     return (os.cpu_count() or 1) + 1
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something dear go to the same worker, which makes it once."""
-    for item in items:
-        if DEAR & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling:
+    """The order in which workers get tests."""
+    return Scheduling(config)
 
 
 @pytest.fixture(scope="session")

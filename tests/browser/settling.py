@@ -19,7 +19,8 @@ ENDS = ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number
 AGAIN = ForwardMsg.FINISHED_EARLY_FOR_RERUN
 QUIET_MS = 50
 # A page is busy from the moment it asks the server for a run until that run's last message, unless this says that the
-# server begins another one at once, and until nothing of the run before is left. <html data-busy> says so.
+# server begins another one at once, until nothing of the run before is left, and for a moment after each touch.
+# <html data-busy> says so.
 WATCH = """
 (() => {
   const [ASKS, ENDS, AGAIN, QUIET] = NUMBERS;
@@ -41,6 +42,14 @@ WATCH = """
       timer = setTimeout(() => { timer = null; if (!busy()) delete root.dataset.busy; }, QUIET);
     }
   };
+  // What a click leads to may be asked for a moment later.
+  const touched = () => {
+    clearTimeout(timer);
+    timer = null;
+    document.documentElement.dataset.busy = '';
+    look();
+  };
+  for (const kind of ['click', 'keydown', 'input']) addEventListener(kind, touched, true);
   new MutationObserver(look).observe(document, {
     subtree: true, childList: true, attributes: true, attributeFilter: ['data-test-script-state', 'data-stale'],
   });

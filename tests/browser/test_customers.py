@@ -11,7 +11,7 @@ from lib import db, tables
 from lib.auth import Role
 from tests import ledgers, people
 from tests.browser.accessibility import violations
-from tests.browser.settling import settled
+from tests.browser.grids import size
 
 SignIn = Callable[..., Page]
 pytestmark = pytest.mark.browser
@@ -55,9 +55,7 @@ def type_number(page: Page, label: str, value: str) -> None:
 
 def click_first_row(page: Page) -> None:
     """As a hand does it: the table wants to see the mouse come before it takes a click."""
-    settled(page)
-    box = page.get_by_test_id("stDataFrame").bounding_box()
-    assert box is not None
+    box = size(page, page.get_by_test_id("stDataFrame"))
     page.mouse.move(box["x"] + 60, box["y"] + 52, steps=15)
     page.mouse.down()
     page.mouse.up()

@@ -78,7 +78,7 @@ def add_product(page: Page) -> None:
     choose(page, "Valid from", "June 2026", page)
     # The one range that a new price begins with: from 1, and above. Only its price is missing.
     grid = page.get_by_test_id("stDataFrame").last
-    type_into(page, grid, "4,50", x=size(page, grid)["width"] * 0.85, y=52)
+    type_into(page, grid, "4,50", x=size(page, grid)["width"] * 0.85)
     page.get_by_role("button", name="Review and save").click()
     dialog(page).get_by_role("button", name="Save price from June 2026").click()
     expect(dialog(page)).to_have_count(0)

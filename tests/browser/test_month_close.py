@@ -13,8 +13,7 @@ from lib.auth import Role
 from lib.errors import NotAllowed
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
-from tests.browser.grids import size, type_here
-from tests.browser.settling import settled
+from tests.browser.grids import add_row, type_into
 from tests.closes import Company
 
 pytestmark = pytest.mark.browser
@@ -124,17 +123,11 @@ def test_a_draft_is_written_edited_and_issued(company: Company, sign_in: SignIn)
 
 
 def add_line(page: Page, name: str, quantity: str, unit_price: str) -> None:
-    """Type a line into the first free row of the table, from cell to cell by the keyboard."""
+    """Type a line into the first free row of the table."""
     grid = page.get_by_test_id("stDataFrame").first
-    # The last row of a table that can grow adds one, above it.
-    grid.click(position={"x": 120, "y": size(page, grid)["height"] - 15})
-    settled(page)
-    grid.click(position={"x": 120, "y": 52})
-    type_here(page, name, leave="Tab")
-    page.keyboard.press("Tab")
-    type_here(page, quantity, leave="Tab")
-    type_here(page, "days", leave="Tab")
-    type_here(page, unit_price)
+    add_row(page, grid)
+    for right, typed in {0: name, 2: quantity, 3: "days", 4: unit_price}.items():
+        type_into(page, grid, typed, x=120, right=right)
     expect(page.get_by_text("Row 1,")).to_have_count(0)
 
 
