@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, text
 
+from lib.auth import PortalUser, User
 from lib.tables import audit_log, audit_personal
 
 Change = tuple[Any, Any]
@@ -51,7 +52,7 @@ PERSONAL: dict[str, frozenset[str]] = {
 
 
 # A customer's user by e-mail; without one, once that was erased.
-_CUSTOMER_USER = "CASE WHEN a.customer_user_id IS NOT NULL THEN coalesce(u.email, 'A customer''s user') END"
+CUSTOMER_USER = "CASE WHEN {}.customer_user_id IS NOT NULL THEN coalesce(u.email, 'A customer''s user') END"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,13 @@ def divided(object_type: str, changes: Mapping[str, Change]) -> tuple[dict[str, 
         {name: value for name, value in values.items() if name not in personal},
         {name: value for name, value in values.items() if name in personal},
     )
+
+
+def actor(user: User | PortalUser | None) -> dict[str, int | None]:
+    """Who did it, as `record` takes it: one of us, or one of a customer's users."""
+    of_customer = isinstance(user, PortalUser)
+    person = None if user is None else user.id
+    return {"user_id": None if of_customer else person, "customer_user_id": person if of_customer else None}
 
 
 def record_all(
@@ -183,8 +191,8 @@ def entries(
     )
     found = conn.execute(
         text(f"""
-            SELECT a.id, a.at, coalesce(s.name, {_CUSTOMER_USER}, 'System') AS person, a.action, a.object_type,
-                   a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
+            SELECT a.id, a.at, coalesce(s.name, {CUSTOMER_USER.format("a")}, 'System') AS person, a.action,
+                   a.object_type, a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
                    a.changes || coalesce(p.changes, '{{}}') AS changes
               FROM audit_log a
               LEFT JOIN staff s ON s.id = a.staff_id

@@ -2,6 +2,8 @@
 
 Rows are only added. The quantity on a day is the booking with the latest effective day ≤ it; of
 two on one day the later recorded. Taking one back adds a voiding row.
+
+We book anything; in self-service a customer's users book IPs by the same rules (`lib/self_service.py`, row G2).
 """
 
 from collections.abc import Sequence
@@ -12,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
-from lib import audit, billing, customers, fields, periods, products
-from lib.auth import Permission, User, require
+from lib import audit, billing, customer_states, customers, fields, periods, products
+from lib.auth import Permission, PortalUser, User, require, require_own
 from lib.clock import month_of, next_month
 from lib.db import conflicts
-from lib.errors import Conflict, Invalid, NotFound
+from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.requests import once
 from lib.tables import bookings
 
@@ -59,10 +61,12 @@ NOTHING = Holding(0, None, None)
 def standing(conn: Connection, customer_id: int, *, product_id: int | None = None) -> list[Booking]:
     """All bookings of a customer that were not taken back, the latest effective day first."""
     found = conn.execute(
-        text("""
+        text(f"""
             SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
-                   b.recorded_at, coalesce(s.name, 'System') AS recorded_by, r.cancellation
+                   b.recorded_at, coalesce(s.name, {audit.CUSTOMER_USER.format("r")}, 'System') AS recorded_by,
+                   r.cancellation
               FROM standing_bookings b JOIN bookings r ON r.id = b.id LEFT JOIN staff s ON s.id = b.recorded_by
+              LEFT JOIN customer_users u ON u.id = r.customer_user_id
              WHERE b.customer_id = :customer AND (CAST(:product AS bigint) IS NULL OR b.product_id = :product)
              ORDER BY b.effective_on DESC, b.product_id"""),
         {"customer": customer_id, "product": product_id},
@@ -97,7 +101,7 @@ def book(
     external: int | None = None,
     keep_pending: bool | None = None,
     today: date,
-    user: User,
+    user: User | PortalUser,
     request_key: UUID | None = None,
 ) -> None:
     """Record that from `effective_on` (until `ends_on`, its last day) the customer has this quantity.
@@ -105,13 +109,12 @@ def book(
     Users, options, plans and modules start and end on any day of an open month; IPs today or with
     the next month, a decrease of IPs only with the next month (row G6). A pending change of the
     same day is replaced; where later ones are pending, `keep_pending` says whether they stay.
-    Raises Invalid at the field, Conflict for a second plan.
+    Raises Invalid at the field, Conflict for a second plan. A customer's user books IPs, where it is in self-service.
     """
-    require(user, Permission.EDIT_CUSTOMERS)
+    _require(user, customer_id)
     once(conn, request_key)
     first_open = periods.hold_open_month(conn)
-    customer = customers.held_for_change(conn, customer_id)
-    product = products.product(conn, product_id)
+    customer, product = _held(conn, customer_id, product_id, user, today)
     quantity = fields.whole(quantity, field="quantity", label="The quantity")
     periods.require_open(first_open, effective_on, field="effective_on")
     shares = split(product, quantity, internal, external)
@@ -141,23 +144,27 @@ def book(
     }
     if ends_on is not None:
         changes["until"] = (None, ends_on)
-    audit.record(conn, "book", "booking", product.code, user_id=user.id, customer_id=customer_id, changes=changes)
+    audit.record(conn, "book", "booking", product.code, customer_id=customer_id, changes=changes, **audit.actor(user))
 
 
-def take_back(conn: Connection, booking_id: int, *, today: date, user: User) -> None:
+def take_back(conn: Connection, booking_id: int, *, today: date, user: User | PortalUser) -> None:
     """Take back a change that is not yet effective, by a voiding row (row G6)."""
-    require(user, Permission.EDIT_CUSTOMERS)
+    if isinstance(user, User):
+        require(user, Permission.EDIT_CUSTOMERS)
     periods.hold_open_month(conn)
     row = conn.execute(
         text("""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
-                       b.recorded_at, '' AS recorded_by, v.id AS voided
+                       b.recorded_at, '' AS recorded_by, b.cancellation, v.id AS voided
                   FROM bookings b LEFT JOIN bookings v ON v.voids = b.id
                  WHERE b.id = :id AND b.voids IS NULL"""),
         {"id": booking_id},
     ).one_or_none()
     if row is None:
         raise NotFound("This change does not exist.")
-    customers.held_for_change(conn, row.customer_id)
+    _require(user, row.customer_id, what="change")
+    _, product = _held(conn, row.customer_id, row.product_id, user, today)
+    if isinstance(user, PortalUser) and row.cancellation is not None:
+        raise NotAllowed("We cancelled this subscription. Ask us to take that back, or order IPs anew.")
     if row.voided is not None:
         raise Conflict("This change was already taken back.")
     if row.effective_on <= today:
@@ -165,11 +172,31 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User) -> 
     booking = Booking(**{k: v for k, v in row._mapping.items() if k != "voided"})
     void(conn, [booking], user)
     billing.keep(conn, customers=[booking.customer_id])
-    product = products.product(conn, booking.product_id)
     changes: dict[str, audit.Change] = {product.name_en: (booking.quantity, None), "from": (booking.effective_on, None)}
     audit.record(
-        conn, "take back", "booking", product.code, user_id=user.id, customer_id=booking.customer_id, changes=changes
-    )
+        conn, "take back", "booking", product.code, customer_id=booking.customer_id, changes=changes,
+        **audit.actor(user),
+    )  # fmt: skip
+
+
+def _require(user: User | PortalUser, customer_id: int, *, what: str = "customer") -> None:
+    """Of us, who may edit customers; of a customer's users, each for their own customer."""
+    if isinstance(user, PortalUser):
+        require_own(user, customer_id, what=what)
+    else:
+        require(user, Permission.EDIT_CUSTOMERS)
+
+
+def _held(
+    conn: Connection, customer_id: int, product_id: int, user: User | PortalUser, today: date
+) -> tuple[customers.Customer, products.Product]:
+    """The customer, held for a booking of the product that its state allows whoever books."""
+    customer = customers.held(conn, customer_id)
+    product = products.product(conn, product_id)
+    if isinstance(user, PortalUser):
+        customer_states.require_self_service(customer, product.kind, today=today)
+    customer_states.require(customer, customer_states.Action.EDIT)
+    return customer, product
 
 
 def next_day(day: date) -> date:
@@ -287,7 +314,7 @@ def append(
     customer_id: int,
     product: products.Product,
     rows: Sequence[Row],
-    user: User,
+    user: User | PortalUser,
     *,
     cancellation: UUID | None = None,
 ) -> None:
@@ -304,8 +331,8 @@ def append(
                     "quantity": quantity,
                     "internal": internal,
                     "external": external,
-                    "recorded_by": user.id,
                     "cancellation": cancellation,
+                    **_recorder(user),
                 }
                 for day, quantity, internal, external in rows
             ],
@@ -315,7 +342,9 @@ def append(
             conn.execute(text("SET CONSTRAINTS bookings_one_plan DEFERRED"))
 
 
-def void(conn: Connection, booked: Sequence[Booking], user: User, *, cancellation: UUID | None = None) -> None:
+def void(
+    conn: Connection, booked: Sequence[Booking], user: User | PortalUser, *, cancellation: UUID | None = None
+) -> None:
     """Take these bookings back, each by a voiding row."""
     if not booked:
         return
@@ -329,9 +358,14 @@ def void(conn: Connection, booked: Sequence[Booking], user: User, *, cancellatio
                     "kind": b.kind,
                     "effective_on": b.effective_on,
                     "voids": b.id,
-                    "recorded_by": user.id,
                     "cancellation": cancellation,
+                    **_recorder(user),
                 }
                 for b in booked
             ],
         )
+
+
+def _recorder(user: User | PortalUser) -> dict[str, int | None]:
+    who = audit.actor(user)
+    return {"recorded_by": who["user_id"], "customer_user_id": who["customer_user_id"]}

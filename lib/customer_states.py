@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from lib.auth import Permission
-from lib.errors import AlreadyDone, Conflict
+from lib.errors import AlreadyDone, Conflict, NotAllowed
 
 
 class Action(StrEnum):
@@ -63,6 +63,8 @@ class State(Protocol):
     @property
     def billed_from(self) -> date | None: ...
     @property
+    def ends_on(self) -> date | None: ...
+    @property
     def active(self) -> bool: ...
     @property
     def locked_at(self) -> datetime | None: ...
@@ -101,6 +103,24 @@ def require(customer: State, action: Action, booked: Booked = NOTHING) -> None:
     refusal = _refusal(customer, action, booked)
     if refusal is not None:
         raise refusal
+
+
+# What its users read who aren't let in any more.
+CLOSED = "The access of your company is closed at the moment. Please ask us."
+
+
+def require_self_service(customer: State, kind: str, *, today: date) -> None:
+    """Refuse in words what a customer's users don't change by themselves; they do IPs in self-service (row G2)."""
+    if customer.locked_at is not None or customer.marked_for_deletion_at is not None or customer.erased_at is not None:
+        raise NotAllowed(CLOSED)
+    if kind != "ips":
+        raise NotAllowed("Only IPs are changed here. Ask us to change anything else.")
+    if customer.service_mode != "self_service":
+        raise NotAllowed("We change IPs and their distribution for you. Please ask us.")
+    if not customer.active:
+        raise Conflict("Your subscription is paused. Ask us to activate it before you change IPs.")
+    if customer.ends_on is not None and customer.ends_on < today:
+        raise Conflict(f"Your subscription ended on {customer.ends_on:%d %b %Y}. Ask us to prolong it.")
 
 
 def _refusal(customer: State, action: Action, booked: Booked) -> Conflict | None:

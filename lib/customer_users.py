@@ -332,12 +332,12 @@ def _insert(
     changes = told(audit.difference({}, {name: value for name, value in values.items() if value}))
     if "is_main" in changes:
         changes["main"] = changes.pop("is_main")
-    audit.record(conn, action, "customer user", new_id, customer_id=customer.id, changes=changes, **_actor(user))
+    audit.record(conn, action, "customer user", new_id, customer_id=customer.id, changes=changes, **audit.actor(user))
     return new_id
 
 
 def _send_invite(conn: Connection, customer: Customer, user_id: int, user: User | PortalUser) -> None:
-    staff_id = _actor(user)["user_id"]
+    staff_id = audit.actor(user)["user_id"]
     rewrite(conn, user_id, {"invited_at": func.now(), "invited_by": staff_id})
     person = customer_user(conn, user_id)
     mails.queue(
@@ -376,13 +376,6 @@ def _require(user: User | PortalUser, customer_id: int | None) -> None:
         require(user, Permission.EDIT_CUSTOMERS)
 
 
-def _actor(user: User | PortalUser | None) -> dict[str, int | None]:
-    """Who did it, as the audit log takes it."""
-    of_customer = isinstance(user, PortalUser)
-    actor = None if user is None else user.id
-    return {"user_id": None if of_customer else actor, "customer_user_id": actor if of_customer else None}
-
-
 def _require_version(person: CustomerUser, version: int) -> None:
     if person.version != version:
         raise Conflict(
@@ -413,7 +406,7 @@ def _record(
 ) -> None:
     audit.record(
         conn, action, "customer user", person.id, customer_id=person.customer_id,
-        changes=changes or {"user": (None, person.email)}, **_actor(by),
+        changes=changes or {"user": (None, person.email)}, **audit.actor(by),
     )  # fmt: skip
 
 

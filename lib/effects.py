@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lib import billing, bookings, periods, prices
-from lib.auth import User
+from lib.auth import PortalUser, User
 from lib.billing import Quote
 from lib.clock import month_of, next_month
 
@@ -59,7 +59,7 @@ def of_booking(
     internal: int | None = None,
     external: int | None = None,
     today: date,
-    user: User,
+    user: User | PortalUser,
 ) -> list[Effect]:
     """What booking this quantity would change of this month's and the next one's charges (row G6). Writes nothing.
 

@@ -13,13 +13,13 @@ from sqlalchemy import Connection, func, insert, text, update
 from lib import audit, passwords
 from lib import sessions as desk
 from lib.auth import PortalUser
+from lib.customer_states import CLOSED
 from lib.errors import NotAllowed
 from lib.sessions import IDLE, LONGEST, TICKET_LIFE, Claim
 from lib.tables import sessions, sign_in_tickets
 
 SITE = "portal"
 WRONG = "This e-mail address and password don't fit together."
-CLOSED = "The access of your company is closed at the moment. Please ask us."
 _OPEN = "c.locked_at IS NULL AND c.marked_for_deletion_at IS NULL AND c.erased_at IS NULL"
 MAY_SIGN_IN = f"u.registered_at IS NOT NULL AND u.deactivated_at IS NULL AND {_OPEN}"
 

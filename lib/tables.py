@@ -434,7 +434,10 @@ bookings = Table(
     Column("cancellation", Uuid),
     _stamp(),
     _ref("recorded_by", "staff.id", nullable=True),
+    # Set instead where one of the customer's users did it, in the portal (row G2).
+    Column("customer_user_id", BigInteger),
     ForeignKeyConstraint(["product_id", "kind"], ["products.id", "products.kind"], name="bookings_product_fkey"),
+    CheckConstraint("recorded_by IS NULL OR customer_user_id IS NULL", name="recorded_by_one"),
     CheckConstraint("(voids IS NULL) = (quantity IS NOT NULL)", name="quantity_or_void"),
     CheckConstraint("quantity BETWEEN 0 AND 10000000", name="quantity_range"),
     CheckConstraint("kind IN ('users','ips') OR quantity IN (0, 1)", name="switch_is_0_or_1"),

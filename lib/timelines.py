@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import audit, billing
 from lib.bookings import Holding
 
 
@@ -73,15 +73,16 @@ counting_spans AS (
 )"""
 # A month of nothing costs nothing; one that has lines without an amount has no price.
 _PRICE = "CASE WHEN bool_or(amount IS NULL) THEN NULL ELSE sum(amount) END"
-_SELECT = """
+_SELECT = f"""
 SELECT c.id, c.product_id, c.effective_on, c.quantity_before, c.internal_before, c.external_before,
        c.quantity, c.internal, c.external, c.first, c.recorded_at,
-       coalesce(s.name, 'System') AS recorded_by, b.cancellation,
+       coalesce(s.name, {audit.CUSTOMER_USER.format("b")}, 'System') AS recorded_by, b.cancellation,
        CASE WHEN c.quantity_before = 0 THEN 0.00 ELSE before.price END AS price_before,
        CASE WHEN c.quantity = 0 THEN 0.00 ELSE after.price END AS price_after,
        CASE WHEN c.effective_on > :today THEN 'planned'
             WHEN c.until_day IS NULL OR c.until_day > :today THEN 'in_force' ELSE 'over' END AS state
   FROM changed c JOIN bookings b ON b.id = c.id LEFT JOIN staff s ON s.id = c.recorded_by
+  LEFT JOIN customer_users u ON u.id = b.customer_user_id
   LEFT JOIN whole before ON before.customer_id = -2 * c.n AND before.month = c.month
   LEFT JOIN whole after ON after.customer_id = -2 * c.n - 1 AND after.month = c.month
  ORDER BY c.effective_on DESC, c.id DESC"""

@@ -1,12 +1,12 @@
-"""What the own company has booked today, with its prices."""
+"""What the own company has booked today, with its prices; in self-service its users change the IPs (row G2)."""
 
 from typing import Any
 
 import streamlit as st
 
-from lib import portal, prices, products
+from lib import portal, prices, products, self_service
 from lib.portal import Booked
-from pages.portal.shared import session
+from pages.portal.shared import ips, session
 from pages.shared import ui
 
 user = session.require_user()
@@ -14,11 +14,11 @@ user = session.require_user()
 
 def draw(found: list[Booked], currency: str) -> None:
     """A row for each product that is booked."""
-    st.title("Subscription", anchor=False)
+    st.subheader("Booked today", anchor=False)
     if not found:
         ui.empty("Nothing is booked today.")
         return
-    st.caption(f"Booked on {ui.day(session.today())}. Prices are net, for a month, in {currency}.")
+    st.caption(f"On {ui.day(today)}. Prices are net, for a month, in {currency}.")
     ui.table(
         [_row(booked) for booked in found],
         {
@@ -49,7 +49,12 @@ def _row(booked: Booked) -> dict[str, Any]:
     }
 
 
+today = session.today()
 with session.reading() as connection:
-    booked_today = portal.subscription(connection, user=user, today=session.today())
+    booked_today = portal.subscription(connection, user=user, today=today)
+    own_ips = self_service.ips(connection, user=user, today=today)
     unit = portal.currency(connection)
+st.title("Subscription", anchor=False)
+if own_ips is not None and (own_ips.held.quantity or own_ips.pending or user.self_service):
+    ips.draw(user, own_ips, today=today, currency=unit)
 draw(booked_today, unit)

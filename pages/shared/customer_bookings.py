@@ -15,11 +15,8 @@ from lib.bookings import NOTHING, Booking, Holding
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.products import Product
-from pages.shared import customer_form, numbers, session, ui
+from pages.shared import customer_form, later_changes, numbers, session, ui
 from pages.shared.customer_view import View
-
-KEEP = "book_keep"
-STAY, TAKEN_BACK = "They stay", "They are taken back"
 
 
 def open_users(view: View, product: Product, held: Holding) -> None:
@@ -44,7 +41,7 @@ def open_end(view: View, product: Product) -> None:
 
 def book(view: View, product: Product, key: UUID, day: date | None, asked: Callable[[], dict[str, Any]]) -> None:
     """Book what `asked` reads from the inputs; what can't be read is refused at its field."""
-    keep = kept()
+    keep = later_changes.kept()
 
     def action(conn: Connection, **given: Any) -> None:
         quantities = asked()
@@ -70,7 +67,7 @@ def _users(view: View, product: Product, held: Holding, key: UUID) -> None:
     asked = numbers.whole("Users", key="book_quantity", field="quantity")
     _licence(view)
     _first_day("From")
-    ask_pending(view, product, st.session_state.book_from)
+    _ask_pending(view, product, st.session_state.book_from)
     _whole_month(view, product, held.quantity, asked)
     st.button("Book users", key="book_go", type="primary", on_click=_book_users, args=(view, product, key))
 
@@ -107,7 +104,7 @@ def _start(view: View, offered: dict[int, Product], key: UUID) -> None:
     _first_day("First day")
     st.date_input("Last day (empty: until it is ended)", value=None, key="book_until", format=customer_form.DAY)
     session.field_error("ends_on")
-    ask_pending(view, product, st.session_state.book_from)
+    _ask_pending(view, product, st.session_state.book_from)
     _whole_month(view, product, 0, 1)
     st.button("Book", key="book_go", type="primary", on_click=_book_start, args=(view, product, key))
 
@@ -125,7 +122,7 @@ def _end(view: View, product: Product, key: UUID) -> None:
     session.field_error("effective_on")
     session.field_error("quantity")
     last: date | None = st.session_state.book_last
-    ask_pending(view, product, bookings.next_day(last or view.today))
+    _ask_pending(view, product, bookings.next_day(last or view.today))
     st.button("End it", key="book_go", type="primary", on_click=_book_end, args=(view, product, key))
 
 
@@ -142,24 +139,11 @@ def _first_day(label: str) -> None:
     session.field_error("effective_on")
 
 
-def ask_pending(view: View, product: Product, day: date | None) -> None:
+def _ask_pending(view: View, product: Product, day: date | None) -> None:
     """Ask whether changes that are booked for later days stay, where there are any."""
     with session.reading() as conn:
         standing = bookings.standing(conn, view.customer.id, product_id=product.id)
-    later = [booking for booking in standing if booking.effective_on > (day or view.today)]
-    if not later:
-        st.session_state.pop(KEEP, None)
-        return
-    told = "; ".join(f"{ui.day(one.effective_on)}: {shown(product, one)}" for one in reversed(later))
-    st.markdown(f"Later changes are booked: {told}.")
-    st.radio("Later changes", [STAY, TAKEN_BACK], index=None, key=KEEP, horizontal=True)
-    session.field_error("keep_pending")
-
-
-def kept() -> bool | None:
-    """Whether later changes stay; None where nobody answered that (yet)."""
-    answer = st.session_state.get(KEEP)
-    return None if answer is None else answer == STAY
+    later_changes.ask(standing[::-1], day or view.today, counted=product.counted)
 
 
 def _whole_month(view: View, product: Product, before: int, after: int | None) -> None:
@@ -180,10 +164,8 @@ def _whole_month(view: View, product: Product, before: int, after: int | None) -
 def shown(product: Product, held: Booking | Holding) -> str:
     """A quantity in words."""
     if product.kind == "ips":
-        return f"{held.quantity:,} ({held.internal or 0:,} internal, {held.external or 0:,} external)"
-    if product.counted:
-        return f"{held.quantity:,}"
-    return "on" if held.quantity else "off"
+        held = Holding(held.quantity, held.internal or 0, held.external or 0)
+    return later_changes.shown(held, counted=product.counted)
 
 
 def held_on(standing: Sequence[Booking], product_id: int, day: date) -> Holding:

@@ -1,210 +1,58 @@
-"""The dialog that changes how many IPs a customer has and how they are split, with what that costs (row G6)."""
+"""IPs changed by us, for a customer: the dialog of `ip_dialog.py` on a customer's page (row G6)."""
 
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import streamlit as st
-
-from lib import clock, effects, money, prices
+from lib import bookings, effects
 from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.effects import Effect
-from lib.errors import BillingError, Invalid
 from lib.products import Product
-from pages.shared import customer_bookings, numbers, session, ui
+from pages.shared import customer_bookings, ip_dialog, session
 from pages.shared.customer_view import View
 
-TOTAL, INSIDE, OUTSIDE, SLIDER, INSTANTLY = "ips_total", "ips_internal", "ips_external", "ips_slider", "ips_instantly"
+WORDS = ip_dialog.Words(
+    unchanged="This is what the customer has today.",
+    listed="Until then it is listed under *Booked for later* and can be changed or taken back.",
+    not_charged="A test customer has no charges yet.",
+    all_charges="All charges of the customer",
+    button="Book IPs",
+)
 
 
 def open_dialog(view: View, product: Product, held: Holding, *, pending: Booking | None = None) -> None:
     """Open it at what the customer has today, or at a pending change that is to become another one."""
-    start = pending or held
-    _fill(start.internal or 0, start.external or 0)
-    st.session_state[INSTANTLY] = pending is None
-    _dialog(view, product, held, pending, uuid4())
+    ip_dialog.open_dialog(_desk(view, product, held), start=pending, instantly=pending is None)
 
 
-@st.dialog("IP distribution", width="medium", icon=":material/lan:")
-def _dialog(view: View, product: Product, held: Holding, pending: Booking | None, key: UUID) -> None:
-    session.close_or_explain()
-    now = f"Today: **{held.quantity:,}** IPs, {held.internal or 0:,} internal and {held.external or 0:,} external."
-    booked = f" From {ui.day(pending.effective_on)}: {customer_bookings.shown(product, pending)}." if pending else ""
-    st.markdown(now + booked)
-    shares = _draw_shares()
-    day = _draw_day(view, held, sum(shares) if shares else None)
-    customer_bookings.ask_pending(view, product, day)
-    if shares:
-        _draw_cost(view, product, held, shares, day)
-    st.button("Book IPs", key="book_go", type="primary", on_click=_book, args=(view, product, held, key))
-
-
-# ---------------------------------------------------------------------------------- total, slider, shares
-
-
-def _draw_shares() -> tuple[int, int] | None:
-    """The total, the slider and both shares. Returns the shares, or None where one can't be read."""
-    total = numbers.whole("Total", key=TOTAL, field="quantity", on_change=_total_typed)
-    left, right = st.columns(2)
-    with left:
-        inside = numbers.whole("Internal", key=INSIDE, field="internal", on_change=_share_typed)
-    with right:
-        outside = numbers.whole("External", key=OUTSIDE, field="external", on_change=_share_typed)
-    if total is None or inside is None or outside is None:
-        return None
-    if total:
-        # The callbacks keep the three in step; the slider only has to follow them.
-        st.session_state[SLIDER] = inside
-        st.slider("Internal share, the rest is external", 0, total, key=SLIDER, on_change=_slid)
-    return inside, outside
-
-
-def _fill(inside: int, outside: int) -> None:
-    st.session_state[TOTAL] = str(inside + outside)
-    st.session_state[INSIDE], st.session_state[OUTSIDE] = str(inside), str(outside)
-
-
-def _typed(key: str) -> int | None:
-    try:
-        return numbers.typed_whole(key, field="quantity", name="IPs")
-    except Invalid:  # told at the field
-        return None
-
-
-def _total_typed() -> None:
-    """Another total: the internal ones stay, as many as there are, and the external ones make up the rest."""
-    total = _typed(TOTAL)
-    if total is not None:
-        inside = min(_typed(INSIDE) or 0, total)
-        _fill(inside, total - inside)
-
-
-def _share_typed() -> None:
-    """Another share: the total is their sum."""
-    inside, outside = _typed(INSIDE), _typed(OUTSIDE)
-    if inside is not None and outside is not None:
-        _fill(inside, outside)
-
-
-def _slid() -> None:
-    """Moving between both changes no total."""
-    total, inside = _typed(TOTAL), int(st.session_state[SLIDER])
-    if total is not None:
-        _fill(inside, total - inside)
-
-
-# ---------------------------------------------------------------------------------- when, and what it costs
-
-
-def _draw_day(view: View, held: Holding, total: int | None) -> date:
-    """From when: an increase at once or with the next month, a decrease at the end of this one."""
-    following = clock.next_month(clock.month_of(view.today))
-    if total is not None and total < held.quantity:
-        st.caption(
-            f":material/schedule: A decrease takes effect at the month's end: from {ui.day(following)}. "
-            "Until then it is listed under *Booked for later* and can be changed or taken back."
-        )
-    else:
-        st.checkbox(
-            "Perform action instantly", key=INSTANTLY,
-            help=f"From today, {ui.day(view.today)}. Otherwise with the next month, from {ui.day(following)}.",
-        )  # fmt: skip
-    session.field_error("effective_on")
-    return _day(view, held, total)
-
-
-def _day(view: View, held: Holding, total: int | None) -> date:
-    fewer = total is not None and total < held.quantity
-    if st.session_state.get(INSTANTLY) and not fewer:
-        return view.today
-    return clock.next_month(clock.month_of(view.today))
-
-
-def _draw_cost(view: View, product: Product, held: Holding, shares: tuple[int, int], day: date) -> None:
-    """The new monthly price with its ranges, and what this month and the next one change by."""
-    total = sum(shares)
-    with session.reading() as conn:
-        quotes = effects.whole_months(
-            conn, view.customer.id, product.id, quantities=[held.quantity, total], month=clock.month_of(day)
-        )
-    if quotes is None:
-        st.warning(
-            f"There is no price for {ui.escaped(product.name_en)} in {ui.month(day)} yet.", icon=":material/sell:"
-        )
-    else:
-        now, then = quotes
-        _draw_month(now, then, view.currency)
-    if day == view.today and shares == (held.internal or 0, held.external or 0):
-        st.caption(":material/info: This is what the customer has today.")
-        return
-    try:
+def _desk(view: View, product: Product, held: Holding) -> ip_dialog.Desk:
+    def later() -> list[Booking]:
         with session.reading() as conn:
-            found = effects.of_booking(
-                conn, view.customer.id, product.id, quantity=total, internal=shares[0], external=shares[1],
-                effective_on=day, keep_pending=customer_bookings.kept(), today=view.today, user=view.user,
-            )  # fmt: skip
-    except BillingError as refusal:
-        st.caption(f":material/info: {ui.escaped(str(refusal))}")
-        return
-    when = "today" if day == view.today else f"the next month, {ui.day(day)}"
-    if not view.customer.billed:
-        st.markdown(f"**Takes effect from {when}.** A test customer has no charges yet.")
-        return
-    changes = "\n".join(_change(effect) for effect in found)
-    st.markdown(f"**Takes effect from {when}.** All charges of the customer, net in {view.currency}:\n{changes}")
+            return bookings.pending(conn, view.customer.id, today=view.today, product_id=product.id)
 
+    def quotes(quantities: Sequence[int], month: date) -> list[Quote] | None:
+        with session.reading() as conn:
+            return effects.whole_months(conn, view.customer.id, product.id, quantities=quantities, month=month)
 
-def _draw_month(now: Quote, then: Quote, currency: str) -> None:
-    change = then.amount - now.amount
-    with st.grid(2, gap="small", min_column_width=120):
-        st.metric(
-            f"A month, net ({currency})", ui.money(then.amount), ui.signed(change) if change else None,
-            delta_color="off", delta_arrow="off", border=True, height="stretch",
-        )  # fmt: skip
-        average = ui.NOTHING if then.average is None else money.shown(then.average, decimals=4)
-        st.metric(f"Average per IP ({currency})", average, border=True, height="stretch")
-    if then.lines:
-        _draw_ranges(then)
+    def of_change(**change: Any) -> list[Effect]:
+        with session.reading() as conn:
+            return effects.of_booking(conn, view.customer.id, product.id, today=view.today, user=view.user, **change)
 
+    def book(day: date, read: Callable[[], dict[str, Any]], key: UUID) -> None:
+        customer_bookings.book(view, product, key, day, read)
 
-def _draw_ranges(quote: Quote) -> None:
-    """A line per range that the quantity reaches."""
-    rows = [
-        {
-            "range": f"{line.first_unit:,}–{line.last_unit:,}" if line.last_unit else f"from {line.first_unit:,}",
-            "units": ui.number(line.units),
-            "price": ui.NOTHING if line.unit_price is None else prices.price_shown(line.unit_price),
-            "amount": ui.money(line.amount),
-        }
-        for line in quote.lines
-    ]
-    columns = {
-        "range": ui.text_column("Range", width=80),
-        "units": ui.figure_column("IPs", width=55),
-        "price": ui.figure_column("Unit price", width=80),
-        "amount": ui.figure_column("A month", width=90),
-    }
-    ui.table(rows, columns, key="ips_ranges", alt="What a month costs by range")
-
-
-def _change(effect: Effect) -> str:
-    before, after = (_amount(value) for value in (effect.before, effect.after))
-    if effect.before == effect.after:
-        return f"- {ui.month(effect.month)}: {after}, as before"
-    return f"- {ui.month(effect.month)}: {before} → **{after}** ({ui.signed(effect.difference)})"
-
-
-def _amount(value: Any) -> str:
-    return "no price" if value is None else ui.money(value)
-
-
-def _book(view: View, product: Product, held: Holding, key: UUID) -> None:
-    def asked() -> dict[str, Any]:
-        inside = numbers.typed_whole(INSIDE, field="internal", name="Internal")
-        outside = numbers.typed_whole(OUTSIDE, field="external", name="External")
-        total = numbers.typed_whole(TOTAL, field="quantity", name="Total")
-        return {"quantity": total, "internal": inside, "external": outside}
-
-    # Not the day that was drawn: a number typed last may have come with this very click.
-    customer_bookings.book(view, product, key, _day(view, held, _typed(TOTAL)), asked)
+    return ip_dialog.Desk(
+        product=product.name_en,
+        held=held,
+        later=later,
+        today=view.today,
+        currency=view.currency,
+        billed=view.customer.billed,
+        words=WORDS,
+        quotes=quotes,
+        effects=of_change,
+        confirm=lambda: None,
+        book=book,
+    )
