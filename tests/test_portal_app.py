@@ -198,6 +198,30 @@ def test_the_address_is_edited_by_the_main_user_alone(open_page: OpenPage) -> No
     assert "address_edit" not in keys["piet"] | keys["berit"]
 
 
+@pytest.mark.row("G2")
+def test_ips_are_ordered_with_the_confirmation_in_self_service_alone(open_page: OpenPage, made: Portal) -> None:
+    managed = open_page("subscription.py", token := signed_in("berit"))
+    assert {one.label: one.value for one in managed.metric} == {
+        "IPs": "300", "Internal": "300", "External": "0", "A month, net (EUR)": "460.00",
+    }  # fmt: skip
+    assert "We change IPs and their distribution for you" in words(managed)
+    assert not {"ips_change", "ips_cancel"} & {one.key for one in managed.button}
+    with db.transaction() as conn:
+        conn.execute(text("UPDATE customers SET service_mode = 'self_service' WHERE id = :id"), {"id": made.berta})
+        conn.execute(text("UPDATE company SET registration_terms = 'Be *kind*.'"))
+    page = open_page("subscription.py", token)
+    page.button(key="ips_change").click().run()
+    assert "Be *kind*." in words(page)
+    page.text_input(key="ips_external").set_value("100")
+    page.button(key="book_go").click().run()
+    assert "Confirm the price and the terms" in "".join(one.value for one in page.error)
+    page.button(key="ips_change").click().run()
+    page.text_input(key="ips_external").set_value("100")
+    page.checkbox(key="ips_accepted").check()
+    page.button(key="book_go").click().run()
+    assert not page.error and [one.value for one in page.metric] == ["400", "300", "100", "580.00"]
+
+
 def test_who_is_locked_out_sees_the_form_at_the_next_click(open_page: OpenPage, made: Portal) -> None:
     page = open_page("team.py", signed_in())
     assert "Piet" in words(page)

@@ -75,3 +75,33 @@ def test_from_the_invite_to_an_invoice(new_browser: Callable[..., BrowserContext
     page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert page.request.get(address).status == 401
+
+
+@pytest.mark.row("G2", "G8")
+def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserContext]) -> None:
+    page = new_browser().new_page()
+    page.goto("/subscription")
+    page.get_by_role("textbox", name="E-mail").fill("olga@ada.example")
+    page.get_by_role("textbox", name="Password").fill(portals.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Order IPs").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="External").fill("100")
+    dialog.get_by_role("textbox", name="External").press("Enter")
+    expect(dialog).to_contain_text("July 2026: 45.00 → 112.74 (+67.74)")  # 175.00 × 12/31
+    dialog.get_by_text("I order this at the price shown").click()
+    dialog.get_by_role("button", name="Order", exact=True).click()
+    expect(dialog).to_have_count(0)
+
+    page.get_by_role("button", name="Cancel at month's end").click()
+    expect(dialog).to_contain_text("A decrease takes effect at the month's end: from 1 Aug 2026")
+    expect(dialog).to_contain_text("August 2026: 220.00 → 45.00 (−175.00)")
+    dialog.get_by_text("I order this at the price shown").click()
+    dialog.get_by_role("button", name="Order", exact=True).click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("cancelled")).to_be_visible()
+    page.get_by_role("button", name="Take back").click()
+    dialog.get_by_role("button", name="Take back").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Booked for later")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel at month's end")).to_be_visible()
