@@ -17,7 +17,7 @@ from lib import audit, billing, customer_fields, customer_states, customers, fie
 from lib.auth import Permission, User, require
 from lib.customer_fields import MOST_TAGS, PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
-from lib.customers import Customer
+from lib.customers import MODE_VERBS, Customer
 from lib.errors import Conflict, Invalid
 from lib.requests import once
 from lib.tables import customers as table
@@ -106,12 +106,17 @@ def _plan(chosen: list[Customer], change: Change, *, first_open: date) -> Plan:
 
 
 _ACTIONS = {Kind.END_DATE: Action.SET_END, Kind.DEACTIVATE: Action.DEACTIVATE}
+_MODES = {"managed": Action.MANAGE, "self_service": Action.HAND_OVER}
+
+
+def _action(change: Change) -> Action:
+    return _MODES[change.value] if change.kind is Kind.SERVICE_MODE else _ACTIONS.get(change.kind, Action.EDIT)
 
 
 def _refusal(customer: Customer, change: Change, *, first_open: date) -> str | None:
     """Why the change can't be made for this customer: the same sentences as for one customer alone."""
     try:
-        customer_states.require(customer, _ACTIONS.get(change.kind, Action.EDIT))
+        customer_states.require(customer, _action(change))
         if change.kind is Kind.END_DATE and change.value != customer.ends_on:
             earliest = max(first_open, customer.billed_from or first_open)
             customers.require_end_date(change.value, billed=customer.billed, earliest=earliest)
@@ -172,13 +177,13 @@ def _record(conn: Connection, chosen: list[Customer], change: Change, user: User
     name = _FIELDS.get(change.kind, str(change.kind))
     entries = []
     for customer in chosen:
-        changes = {name: [_logged(_value(customer, change)), _logged(_after(customer, change))]}
+        changes = {name: [_logged(change, _value(customer, change)), _logged(change, _after(customer, change))]}
         if change.kind is Kind.DEACTIVATE and change.value:
             changes["deactivation_reason"] = ["", change.value]
         entries.append({"id": customer.id, "changes": changes})
     audit.record_all(
         conn,
-        _VERBS.get(change.kind, "edit"),
+        MODE_VERBS[change.value] if change.kind is Kind.SERVICE_MODE else _VERBS.get(change.kind, "edit"),
         "customer",
         query="""SELECT CAST(e ->> 'id' AS bigint) AS object_id, CAST(e ->> 'id' AS bigint) AS customer_id,
                         e -> 'changes' AS changes
@@ -188,7 +193,9 @@ def _record(conn: Connection, chosen: list[Customer], change: Change, user: User
     )
 
 
-def _logged(value: Any) -> Any:
+def _logged(change: Change, value: Any) -> Any:
+    if change.kind is Kind.SERVICE_MODE:
+        return SERVICE_MODES[value]
     return value.isoformat() if isinstance(value, date) else value
 
 

@@ -34,16 +34,23 @@ STORAGE_REGIONS = {
     "au": "Australia (Sydney)",
 }
 
-# What the last invoice of a deleted customer needs: kept, and editable, until that is issued and settled (row G12).
-OF_LAST_INVOICE = (
+# Where a self-service customer is, and who it is for the tax office: its main user edits that in the portal (row G3).
+OF_MAIN_USER = (
     *("street", "postcode", "city", "country", "separate_billing", "billing_name", "billing_street"),
-    *("billing_postcode", "billing_city", "billing_country", "billing_email"),
-    *("vat_id", "tax_number", "no_tax_id_reason", "purchase_order"),
+    *("billing_postcode", "billing_city", "billing_country"),
+    *("vat_id", "tax_number", "no_tax_id_reason"),
 )
+
+# What the last invoice of a deleted customer needs: kept, and editable, until that is issued and settled (row G12).
+OF_LAST_INVOICE = (*OF_MAIN_USER, "billing_email", "purchase_order")
 
 # What decides about VAT, and what a country demands (row G10).
 TAX = frozenset({"country", "vat_id", "tax_number", "no_tax_id_reason"})
 
+MODE_HAS_VERBS = (
+    "The service mode isn't edited. Actions → Convert to managed service does the one; select customers on the list "
+    "and set the service mode there to let them serve themselves."
+)
 MOST_TAGS = 20
 _TAG = re.compile(r"[^\W_][\w .&+-]{0,29}")
 _LINES = {

@@ -22,11 +22,15 @@ class Action(StrEnum):
     """Something that can be done to a customer. Its value is the sentence's verb in a refusal."""
 
     EDIT = "edit"
+    EDIT_ADDRESS = "edit the address"
     EDIT_LAST_INVOICE = "edit what the last invoice needs"
     CHARGE = "charge"
     SET_END = "change the end date"
     CONVERT = "convert to billed"
     MANAGE = "convert to managed service"
+    HAND_OVER = "hand over to self-service"
+    RESEND_INVITE = "send the invite once more"
+    CHANGE_MAIN = "change the main user"
     LOCK = "lock"
     UNLOCK = "unlock"
     DEACTIVATE = "deactivate"
@@ -93,14 +97,17 @@ class Booked:
 NOTHING = Booked(False, (), None)
 
 
-def offers(customer: State, booked: Booked = NOTHING) -> frozenset[Action]:
-    """What can be done to a customer now, whoever asks. What isn't in it, `require` refuses."""
-    return frozenset(action for action in Action if _refusal(customer, action, booked) is None)
+def offers(customer: State, booked: Booked = NOTHING, main: str | None = None) -> frozenset[Action]:
+    """What can be done to a customer now, whoever asks. What isn't in it, `require` refuses.
+
+    `main` is the state of its main user (`customer_users.CustomerUser.state`), None where it has none.
+    """
+    return frozenset(action for action in Action if _refusal(customer, action, booked, main) is None)
 
 
-def require(customer: State, action: Action, booked: Booked = NOTHING) -> None:
+def require(customer: State, action: Action, booked: Booked = NOTHING, main: str | None = None) -> None:
     """Raise Conflict in words where the customer's state doesn't allow it; AlreadyDone where it is so already."""
-    refusal = _refusal(customer, action, booked)
+    refusal = _refusal(customer, action, booked, main)
     if refusal is not None:
         raise refusal
 
@@ -123,7 +130,7 @@ def require_self_service(customer: State, kind: str, *, today: date) -> None:
         raise Conflict(f"Your subscription ended on {customer.ends_on:%d %b %Y}. Ask us to prolong it.")
 
 
-def _refusal(customer: State, action: Action, booked: Booked) -> Conflict | None:
+def _refusal(customer: State, action: Action, booked: Booked, main: str | None) -> Conflict | None:
     if customer.erased_at is not None:
         if action in (Action.CHARGE, Action.EDIT_LAST_INVOICE):
             return _when_settled(customer)
@@ -137,7 +144,7 @@ def _refusal(customer: State, action: Action, booked: Booked) -> Conflict | None
     done = _already(customer, action, booked)
     if done is not None:
         return AlreadyDone(done)
-    why = _not_now(customer, action, booked)
+    why = _of_people(customer, action, main) or _not_now(customer, action, booked)
     return None if why is None else Conflict(why)
 
 
@@ -160,12 +167,30 @@ def _already(customer: State, action: Action, booked: Booked) -> str | None:
             return f"{name} is already active."
         case Action.MANAGE if customer.service_mode == "managed":
             return f"{name} is already in managed service."
+        case Action.HAND_OVER if customer.service_mode == "self_service":
+            return f"{name} is already in self-service."
         case Action.CANCEL if booked.cancelled_until is not None and not booked.runs_on:
             return f"The subscription of {name} is already cancelled; it ends on {booked.cancelled_until:%d %b %Y}."
         case Action.RESUME if booked.cancelled_until is None and booked.runs_on:
             return f"The subscription of {name} is not cancelled."
         case Action.KEEP:
             return f"{name} is not marked for deletion."
+    return None
+
+
+def _of_people(customer: State, action: Action, main: str | None) -> str | None:
+    """What its own people do, or what needs one of them (rows G3, G11)."""
+    name = customer.name
+    match action:
+        case Action.EDIT_ADDRESS if customer.service_mode == "self_service":
+            return (
+                f"{name} is in self-service: its main user edits its address, billing address and VAT ID in the "
+                "portal. To edit them here, convert it to managed service first."
+            )
+        case Action.RESEND_INVITE if main != "invited":
+            return f"{name} has no main user who is invited and has not registered yet."
+        case Action.CHANGE_MAIN if main is None:
+            return f"{name} has no main user. Invite somebody: the first user becomes it."
     return None
 
 

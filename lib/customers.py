@@ -22,6 +22,8 @@ from lib.requests import once
 from lib.tables import customers
 
 FOUR_WEEKS = timedelta(days=28)
+# What changing to a service mode is called in the audit log, for one customer or for many.
+MODE_VERBS = {"managed": "convert to managed", "self_service": "hand over to self-service"}
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,11 @@ def _create(
 ) -> int:
     start = max(today, periods.hold_open_month(conn))
     values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
+    values |= _as_vies_said(conn, {}, values)
     values["tenant_type"] = tenant_type_of_new(values.get("tenant_type"), billed=billed)
     require_end_date(ends_on, billed=billed, earliest=start)
-    customer_id: int = conn.execute(
+    # Not RETURNING, which reads: who registers may read the row once its id is known (`portal_role`).
+    conn.execute(
         insert(customers)
         .values(
             number=text("'C-' || nextval('customer_numbers')"),
@@ -171,8 +175,11 @@ def _create(
             ends_on=ends_on,
             **values,
         )
-        .returning(customers.c.id)
-    ).scalar_one()
+        .inline()
+    )
+    customer_id: int = conn.execute(text("SELECT currval(pg_get_serial_sequence('customers', 'id'))")).scalar_one()
+    if user is None:
+        portal_scope.enter(conn, customer_id)
     lifecycles.append(conn, [Status(customer_id, start, billed, True, ends_on)], user)
     audit.record(
         conn,
@@ -191,10 +198,17 @@ def edit(
 ) -> None:
     """Save the data of a customer: addresses, VAT ID, contract and licence (rows N4, N5, S1).
 
-    `changes` maps fields to what was typed. Raises Conflict where the form is older than the row.
+    `changes` maps fields to what was typed. Raises Conflict where the form is older than the row, where a
+    self-service customer's own user edits the field (row G3), and for the service mode, which has verbs of its own.
     """
     require(user, Permission.EDIT_CUSTOMERS)
-    _edit(conn, held_for_change(conn, customer_id), version=version, changes=changes, today=today, user=user)
+    before = held_for_change(conn, customer_id)
+    values = _checked_edit(conn, before, version=version, changes=changes, today=today)
+    if any(values[name] != getattr(before, name) for name in customer_fields.OF_MAIN_USER if name in values):
+        customer_states.require(before, Action.EDIT_ADDRESS)
+    if values.get("service_mode", before.service_mode) != before.service_mode:
+        raise Conflict(customer_fields.MODE_HAS_VERBS)
+    _save(conn, before, values, user)
 
 
 def edit_for_last_invoice(
@@ -208,31 +222,41 @@ def edit_for_last_invoice(
     before = held_for_change(conn, customer_id, Action.EDIT_LAST_INVOICE)
     for name in set(changes) - set(customer_fields.OF_LAST_INVOICE):
         raise Invalid("The last invoice doesn't need this.", field=name)
-    _edit(conn, before, version=version, changes=changes, today=today, user=user)
+    _save(conn, before, _checked_edit(conn, before, version=version, changes=changes, today=today), user)
 
 
-def _edit(
-    conn: Connection, before: Customer, *, version: int, changes: Mapping[str, Any], today: date, user: User
-) -> None:
+def _checked_edit(
+    conn: Connection, before: Customer, *, version: int, changes: Mapping[str, Any], today: date
+) -> dict[str, Any]:
     if before.version != version:
         raise Conflict(_stale(conn, before.id))
-    values = customer_fields.checked(changes, before=vars(before), today=today)
-    if customer_fields.TAX.intersection(changes):
-        customer_fields.require_tax_id(vars(before) | values)
-        values |= _as_vies_said(conn, before, values)
+    return checked_changes(conn, before, changes, today=today)
+
+
+def _save(conn: Connection, before: Customer, values: Mapping[str, Any], user: User) -> None:
     rewrite(conn, before.id, **values)
     changed = audit.difference(vars(before), values)
     if changed:
         _record(conn, "edit", before, user, changed)
 
 
-def _as_vies_said(conn: Connection, before: Customer, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Where VIES is asked, an ID that stays keeps its answer, and another one has none yet (`lib/vat_checks.py`)."""
-    if "vat_id" not in values or not vat.asks_vies(conn, country=values.get("country", before.country)):
+def checked_changes(conn: Connection, before: Customer, changes: Mapping[str, Any], *, today: date) -> dict[str, Any]:
+    """What was typed over a customer's data, in the form it is stored, with what follows from it. Writes nothing.
+
+    The tax ID that the country demands is demanded where anything of it is changed (row G10). Raises Invalid.
+    """
+    values = customer_fields.checked(changes, before=vars(before), today=today)
+    if customer_fields.TAX.intersection(changes):
+        customer_fields.require_tax_id(vars(before) | values)
+        values |= _as_vies_said(conn, vars(before), values)
+    return values
+
+
+def _as_vies_said(conn: Connection, before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    country = values.get("country", before.get("country", "DE"))
+    if "vat_id" not in values or not vat.asks_vies(conn, country=country):
         return {}
-    if values["vat_id"] == before.vat_id:
-        return {"vat_id_valid": before.vat_id_valid, "vat_id_checked_on": before.vat_id_checked_on}
-    return {"vat_id_valid": False, "vat_id_checked_on": None}
+    return vat.as_vies_said(before, values["vat_id"])
 
 
 def convert_to_billed(conn: Connection, customer_id: int, *, ends_on: date | None, today: date, user: User) -> None:
@@ -338,12 +362,15 @@ def unlock(conn: Connection, customer_id: int, *, user: User) -> None:
 
 
 def convert_to_managed(conn: Connection, customer_id: int, *, user: User) -> None:
-    """From now on only we change what a self-service customer has, and its address (rows G2, G3)."""
+    """From now on only we change what a self-service customer has, and its address (rows G2, G3).
+
+    The way back, for one or many, is a bulk change (`lib/bulk.py`).
+    """
     require(user, Permission.EDIT_CUSTOMERS)
     before = held_for_change(conn, customer_id, Action.MANAGE)
     rewrite(conn, customer_id, service_mode="managed")
     modes = (SERVICE_MODES[before.service_mode], SERVICE_MODES["managed"])
-    _record(conn, "convert to managed", before, user, {"service_mode": modes})
+    _record(conn, MODE_VERBS["managed"], before, user, {"service_mode": modes})
 
 
 def rewrite(conn: Connection, customer_id: int, **values: Any) -> None:

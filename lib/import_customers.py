@@ -5,16 +5,18 @@ and edits data; converting, ending and deactivating what is there keep their own
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from sqlalchemy import Boolean, Connection, Row, text
 
-from lib import customer_fields, customers, periods, tables
+from lib import customer_fields, customer_states, customers, periods, tables, vat
 from lib.audit import Change
 from lib.auth import User
-from lib.customer_fields import LINKED, PHASES
+from lib.customer_fields import LINKED, OF_MAIN_USER, PHASES, TAX
+from lib.customer_states import Action, State
 from lib.errors import Conflict, Invalid
 from lib.import_plans import (
     CREATED,
@@ -37,7 +39,10 @@ from lib.import_rows import SILENT, Rows
 _ONCE = ("number", "phase", "ends_on", "billed_from")
 _CHECK = ("vat_id", "vat_id_valid", "vat_id_checked_on")
 # What decides about a customer that is there, beside the fields that the file fills.
-_STATE = ("id", "number", "name", "phase", "ends_on", "marked_for_deletion_at", "erased_at", *LINKED, *_CHECK)
+_STATE = (
+    *("id", "number", "name", "phase", "ends_on", "service_mode", "marked_for_deletion_at", "erased_at"),
+    *(*LINKED, *_CHECK, *TAX),
+)
 _Known = Mapping[str, Row[Any]]
 
 
@@ -58,7 +63,8 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
     known = _known(conn, rows, columns, hold=hold)
     _refuse_confusion(conn, rows, known)
     refused = {row.id: sentence for row in known.values() if (sentence := refusal(conn, row))}
-    planner = _Planner(columns, known, refused, start=max(today, first_open), today=today)
+    asks = cache(lambda country: vat.asks_vies(conn, country=country))
+    planner = _Planner(columns, known, refused, asks, start=max(today, first_open), today=today)
     names = tuple(rows.values)
     planned = []
     for line, *cells in zip(rows.lines, *rows.values.values(), strict=True):
@@ -84,9 +90,17 @@ class _Planner:
     """Turns what a row says into what is stored after it; remembers what it has checked."""
 
     def __init__(
-        self, columns: tuple[str, ...], known: _Known, refused: Mapping[int, str], *, start: date, today: date
+        self,
+        columns: tuple[str, ...],
+        known: _Known,
+        refused: Mapping[int, str],
+        asks_vies: Callable[[str], bool],
+        *,
+        start: date,
+        today: date,
     ) -> None:
         self.columns, self.known, self.refused, self.start, self.today = columns, known, refused, start, today
+        self.asks_vies = asks_vies
         self.empty = {name: _default(name) for name in columns}
         self.combined: dict[tuple[Any, ...], dict[str, Any]] = {}
 
@@ -100,6 +114,7 @@ class _Planner:
         _require_same_verbs(said, before)
         old = tuple(before._mapping[name] for name in self.columns)
         said |= self._together(said, before)
+        _require_editable(said, before)
         after = merged([said.get(name, SILENT) for name in self.columns], old)
         outcome = UNCHANGED if after == old else UPDATED
         return Planned(line, outcome, before.id, before.id, old, after)
@@ -119,7 +134,7 @@ class _Planner:
         linked = {name: said[name] for name in LINKED if name in said}
         key = tuple(linked.items())
         if key not in self.combined:
-            self.combined[key] = customer_fields.together(linked, before={}, today=self.today)
+            self.combined[key] = self._linked(linked, before={})
         values = self.empty | said | self.combined[key]
         values["tenant_type"] = customers.tenant_type_of_new(said.get("tenant_type"), billed=billed)
         values["phase"], values["ends_on"] = "billed" if billed else "test", ends_on
@@ -132,10 +147,30 @@ class _Planner:
         if all(before._mapping[name] == value for name, value in linked.items()):
             return {}
         known = {name: before._mapping[name] for name in LINKED}
-        found = customer_fields.together(linked, before=known, today=self.today)
+        found = self._linked(linked, before=known | {name: before._mapping[name] for name in _CHECK})
         if all(before._mapping[name] == found.get(name) for name in ("vat_id", "vat_id_valid")):
             found.pop("vat_id_checked_on", None)  # the same as when it was checked
         return found
+
+    def _linked(self, linked: Mapping[str, Any], *, before: Mapping[str, Any]) -> dict[str, Any]:
+        found = customer_fields.together(linked, before=before, today=self.today)
+        if "vat_id" in found and self.asks_vies(linked.get("country", before.get("country", "DE"))):
+            found |= vat.as_vies_said(before, found["vat_id"])
+        return found
+
+
+def _require_editable(said: Mapping[str, Any], before: Row[Any]) -> None:
+    """What the form asks, too: whose the address is to edit (row G3), and the tax ID of the country (row G10)."""
+    changed = [name for name in (*OF_MAIN_USER, "service_mode") if name in said and said[name] != before._mapping[name]]
+    for name in changed:
+        if name == "service_mode":
+            raise Invalid(f"{before.number}: {customer_fields.MODE_HAS_VERBS}", field=name)
+        try:
+            customer_states.require(cast(State, before), Action.EDIT_ADDRESS)
+        except Conflict as refusal:
+            raise Invalid(str(refusal), field=name) from refusal
+    if TAX.intersection(changed):
+        customer_fields.require_tax_id(dict(before._mapping) | dict(said))
 
 
 def _require_same_verbs(said: Mapping[str, Any], before: Row[Any]) -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, text
 from lib import (
     audit,
     bookings,
-    customer_fields,
     customer_users,
     customers,
     documents,
@@ -33,6 +32,7 @@ from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 # What the main user of a self-service customer edits (row G3). Not the country: VAT depends on it.
 ADDRESS = ("street", "postcode", "city", "phone")
 BILLING = ("separate_billing", "billing_name", "billing_street", "billing_postcode", "billing_city", "billing_email")
+TAX = ("vat_id", "tax_number", "no_tax_id_reason")
 STALE = "Somebody changed your company's data after you opened them. Nothing was saved: reload, then enter yours again."
 
 
@@ -60,6 +60,8 @@ class Company:
     billing_country: str
     billing_email: str
     vat_id: str
+    tax_number: str
+    no_tax_id_reason: str
     purchase_order: str
     version: int
 
@@ -171,7 +173,7 @@ def pdf(conn: Connection, invoice_id: int, *, user: PortalUser) -> tuple[str, by
 
 
 def edit_address(conn: Connection, *, version: int, changes: Mapping[str, Any], today: date, user: PortalUser) -> None:
-    """Save the own company's address: its main user does, where the customer is in self-service (row G3).
+    """Save the own company's address and tax IDs: its main user does, where the customer is in self-service (row G3).
 
     Raises NotAllowed for anybody else, Invalid at the field, Conflict where the form is older than the row.
     """
@@ -180,11 +182,11 @@ def edit_address(conn: Connection, *, version: int, changes: Mapping[str, Any], 
         why = "Ask your main user." if before.service_mode == "self_service" else "Please tell us what has changed."
         raise NotAllowed(f"You can't edit your company's address. {why}")
     for name in changes:
-        if name not in (*ADDRESS, *BILLING):
+        if name not in (*ADDRESS, *BILLING, *TAX):
             raise Invalid("This can't be changed here. Please ask us.", field=name)
     if before.version != version:
         raise Conflict(STALE)
-    values = customer_fields.checked(changes, before=vars(before), today=today)
+    values = customers.checked_changes(conn, before, changes, today=today)
     for name, label in (("street", "The street"), ("postcode", "The postcode"), ("city", "The city")):
         if not values.get(name, getattr(before, name)):
             raise Invalid(f"{label} is required.", field=name)

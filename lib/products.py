@@ -22,6 +22,8 @@ KINDS = {
     "module": "Module",
     "adjustment": "Adjustments",
 }
+# These have a number rather than being on or off.
+COUNTED = ("users", "ips")
 BOOKABLE = ("users", "option", "ips", "plan", "module")
 MEASURES = {
     "peak": "Highest quantity of the month",
@@ -55,7 +57,7 @@ class Product:
     @property
     def counted(self) -> bool:
         """Whether it has a number rather than being on or off."""
-        return self.kind in ("users", "ips")
+        return self.kind in COUNTED
 
 
 _COLUMNS = [products.c[name] for name in Product.__dataclass_fields__]

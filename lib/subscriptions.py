@@ -5,6 +5,7 @@ until then, which restores what was booked for later, too; from then on a new bo
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID, uuid4
 
@@ -25,6 +26,38 @@ KINDS = ("plan", "module")
 def booked(conn: Connection, customer_id: int, *, today: date) -> Booked:
     """What of a customer's bookings decides about what can be ended (`customer_states.offers`)."""
     return _booked(bookings.standing(conn, customer_id), _first_free(periods.open_month(conn), today), today)
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A quantity of a product that a customer has, had or will have, from a day to its last (None: no end).
+
+    The customer's own end date ends all of them. `state` is planned, in_force or over.
+    """
+
+    product: str
+    kind: str
+    quantity: int
+    from_day: date
+    last_day: date | None
+    state: str
+
+
+def all_of(conn: Connection, customer_id: int, *, today: date) -> list[Subscription]:
+    """All subscriptions of a customer (row G3): what runs, what is to come, and what is over; the latest first."""
+    found = conn.execute(
+        text("""SELECT product, kind, quantity, from_day, last_day,
+                       CASE WHEN from_day > :today THEN 'planned'
+                            WHEN last_day < :today THEN 'over' ELSE 'in_force' END AS state
+                  FROM (SELECT p.name_en AS product, p.kind, p.position, b.quantity, b.from_day,
+                               least(b.until_day - 1, c.ends_on) AS last_day
+                          FROM booked_spans b JOIN products p ON p.id = b.product_id
+                          JOIN customers c ON c.id = b.customer_id WHERE b.customer_id = :id) stretch
+                 WHERE coalesce(last_day >= from_day, true)
+                 ORDER BY coalesce(last_day < :today, false), from_day DESC, position, product"""),
+        {"id": customer_id, "today": today},
+    )
+    return [Subscription(**row._mapping) for row in found]
 
 
 def cancel(conn: Connection, customer_id: int, *, today: date, user: User) -> date:

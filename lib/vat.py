@@ -8,6 +8,7 @@ UStG). Northern Ireland's XI covers goods only, so its services count as elsewhe
 
 import importlib
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -63,6 +64,16 @@ def checked(vat_id: str, *, country: str, field: str = "vat_id") -> tuple[str, b
 def asks_vies(conn: Connection, *, country: str) -> bool:
     """Whether VAT IDs of a country count as valid only once VIES said so: a setting, and not for ours."""
     return country in EU and country != "DE" and bool(conn.scalar(text("SELECT check_vies FROM company")))
+
+
+def as_vies_said(before: Mapping[str, Any], vat_id: str) -> dict[str, Any]:
+    """Where VIES is asked, an ID that stays keeps its answer, and another one has none yet (`lib/vat_checks.py`).
+
+    `before` is the customer's row by column, empty for a new one; the answer is columns of it.
+    """
+    if before and vat_id == before["vat_id"]:
+        return {"vat_id_valid": before["vat_id_valid"], "vat_id_checked_on": before["vat_id_checked_on"]}
+    return {"vat_id_valid": False, "vat_id_checked_on": None}
 
 
 def decision(conn: Connection, customer_id: int) -> str | None:

@@ -2,9 +2,7 @@
 
 import streamlit as st
 
-from lib import clock, customer_lists, customers, periods, settings, subscriptions
 from lib.auth import Permission, User
-from lib.errors import NotFound
 from pages.shared import (
     customer_contacts,
     customer_costs,
@@ -19,6 +17,7 @@ from pages.shared import (
     customer_service,
     customer_usage,
     customer_users,
+    customer_view,
     customer_warnings,
     session,
     ui,
@@ -51,24 +50,7 @@ LEFT_OF_THE_ERASED = ("History", "Forecast", "Statements", "Cost history", "Adju
 def opened(reader: User) -> View | None:
     """The customer that the address names, or None where there is none."""
     named = st.query_params.get("id", "")
-    if not named.isascii() or not named.isdigit() or len(named) > 18:
-        return None
-    with session.reading() as conn:
-        try:
-            customer = customers.customer(conn, int(named))
-        except NotFound:
-            return None
-        today, company = clock.today(conn), settings.company(conn)
-        return View(
-            customer=customer,
-            status=customer_lists.status(conn, customer.id, today=today),
-            user=reader,
-            today=today,
-            first_open=periods.open_month(conn),
-            currency=company.currency,
-            zone=company.timezone,
-            booked=subscriptions.booked(conn, customer.id, today=today),
-        )
+    return customer_view.read(int(named), reader) if named.isascii() and named.isdigit() and len(named) <= 18 else None
 
 
 def is_shown(name: str, view: View) -> bool:

@@ -1,5 +1,6 @@
 """The customers: test or billed, searched, filtered, ordered, exported, and a new one added (rows N2–N5, G1, G13)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -25,7 +26,8 @@ from lib import (
 from lib.auth import Permission, User
 from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
 from lib.db import Connection
-from pages.shared import customer_bulk, customer_deletion, customer_form, forms, session, ui
+from pages.shared import customer_actions, customer_bulk, customer_deletion, customer_form, forms, session, ui
+from pages.shared.customer_actions import ACTIONS
 
 PAGE = 25
 NEW = "new_customer"
@@ -63,6 +65,8 @@ def _first_page() -> None:
 def _clicked(table: str, ids: list[int]) -> None:
     """A cell opens its customer, one of the forecast what that is made of; a header orders the list."""
     selection = st.session_state[table].selection
+    if selection.cells and selection.cells[0][1] == ACTIONS:
+        return  # its own button's click, which comes beside this one
     if selection.cells:
         row, column = selection.cells[0]
         _open(ids[row], tab="Forecast" if column == "forecast" else None)
@@ -100,7 +104,8 @@ def _create(request_key: UUID) -> None:
         # The second click of a double click: it comes after the page has changed, and brings us back here.
         st.session_state[_GO_TO] = made[1]
         return
-    details = forms.typed(NEW, ("name", "contact_name", "contact_email", "country", "language", *customer_form.LICENCE))
+    asked_of_all = ("name", "service_mode", "contact_name", "contact_email", "country", "language")
+    details = forms.typed(NEW, (*asked_of_all, *customer_form.LICENCE))
     asked = forms.typed(NEW, ("phase", "ends_on", "invite"))
     saved = forms.save(
         NEW,
@@ -138,7 +143,7 @@ def _open_created() -> None:
 def open_new(today: date, phase: str) -> None:
     """Fill the form of a new customer anew and open it."""
     empty = {"name": "", "contact_name": "", "contact_email": "", "max_users": "", "users_beyond_max": False}
-    empty |= {"invite": False}
+    empty |= {"invite": False, "service_mode": "managed"}
     start = {"phase": phase, "ends_on": today + customers.FOUR_WEEKS, "country": "DE", "language": "de"}
     forms.fill(NEW, empty | start)
     with session.reading() as conn:
@@ -153,7 +158,11 @@ def new_customer(*, ready: bool) -> None:
     session.close_or_explain()
     with st.form(NEW, border=False):
         forms.text(NEW, "name", "Company name", max_chars=200)
-        forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained)
+        left, right = st.columns(2)
+        with left:
+            forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained)
+        with right:
+            customer_form.choice(NEW, "service_mode")
         customer_form.contact(NEW)
         customer_form.invitation(NEW, ready=ready)
         left, middle, right = st.columns(3)
@@ -233,11 +242,13 @@ def draw_table(rows: list[Row], today: date, *, phase: str, currency: str) -> No
     if st.session_state.get("customer_several"):
         draw_choice(rows, today, phase=phase, currency=currency)
         return
+    with session.reading() as conn:
+        offered = customer_actions.offered(conn, ids, user)
     # Another list is another table: a cell that was clicked in the last one is not clicked in this.
     table = f"customers_{hash((tuple(ids), order))}"
     ui.table(
-        [_cells(row) for row in rows],
-        _columns(phase, today, currency),
+        [_cells(row) | {ACTIONS: offered[row.id]} for row in rows],
+        _columns(phase, today, currency, menus=offered),
         key=table,
         alt=f"{PHASES[phase]} customers. The box “Open” below opens one without the mouse.",
         on_select=partial(_clicked, table, ids),
@@ -308,15 +319,18 @@ def _cells(row: Row) -> dict[str, Any]:
     }
 
 
-def _columns(phase: str, today: date, currency: str) -> dict[str, Any]:
+def _columns(
+    phase: str, today: date, currency: str, *, menus: Mapping[int, Sequence[str]] | None = None
+) -> dict[str, Any]:
     by, descending = ORDERS[st.session_state.customer_order]
 
     def headed(label: str, column: str) -> str:
         return f"{label} {'↓' if descending else '↑'}" if SORTED_BY.get(column) == by else label
 
     columns = {
-        "name": ui.text_column(headed("Customer", "name"), width=202, pinned=True),
-        "email": ui.text_column("Contact e-mail", width=148),
+        "name": ui.text_column(headed("Customer", "name"), width=198, pinned=True),
+        **({} if menus is None else {ACTIONS: customer_actions.column(menus)}),
+        "email": ui.text_column("Contact e-mail", width=108),
         "number": ui.text_column(headed("Number", "number"), width=70),
         "status": ui.state_column("Status", customer_lists.STATUSES, width=90),
         "mode": ui.text_column("Service", width=86),
@@ -398,6 +412,7 @@ def draw_export(filters: Filters, slot: Any) -> None:
 def draw() -> None:
     """The title, the tabs, the filters, the list."""
     _open_created()
+    customer_actions.open_chosen(user)
     with session.reading() as conn:
         today, company, first_open = clock.today(conn), settings.company(conn), periods.open_month(conn)
     with st.container(horizontal=True, vertical_alignment="center"):

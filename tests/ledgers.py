@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from lib import billing, bookings, customers, prices, products
+from lib import billing, bookings, bulk, customers, prices, products
 from lib.auth import Role, User
 from lib.billing import Tier
 
@@ -53,6 +53,12 @@ def customer(
     """A customer with a complete address, billed from `since` on."""
     details = {"name": name, "street": "Hauptstr. 1", "postcode": "10115", "city": "Berlin"}
     return customers.create(conn, details=details, billed=billed, ends_on=ends_on, today=since, user=people[Role.ADMIN])
+
+
+def serve_itself(conn: Connection, people: People, customer_id: int) -> None:
+    """Hand a customer over to self-service, as the list of customers does it for several."""
+    change = bulk.Change(bulk.Kind.SERVICE_MODE, "self_service")
+    bulk.apply(conn, [customer_id], change, today=JUNE, user=people[Role.SALES])
 
 
 def book(

@@ -76,6 +76,13 @@ def test_service_mode_and_tags(conn: Connection, people: People, three: list[int
     found = [customers.customer(conn, one) for one in three]
     assert [one.tags for one in found] == [["Key account"], [], []]
     assert {one.service_mode for one in found} == {"self_service"}
+    again = apply(conn, people, three[:1], Kind.SERVICE_MODE, "managed")
+    assert names(again.changes) == ["Ada"]
+    modes = [entry for entry in audit.entries(conn, customer_id=three[0])[0] if "service_mode" in entry.changes]
+    assert [(entry.action, entry.changes["service_mode"]) for entry in modes[:2]] == [
+        ("convert to managed", ["Self-service", "Managed service"]),
+        ("hand over to self-service", ["Managed service", "Self-service"]),
+    ]
 
 
 def test_an_end_date_is_charged_as_if_set_alone(conn: Connection, people: People, three: list[int]) -> None:

@@ -11,8 +11,12 @@ from lib import (
     adjustments,
     audit,
     billing,
+    bulk,
+    customer_fields,
     customer_lists,
+    customer_offers,
     customer_states,
+    customer_users,
     customers,
     deletions,
     subscriptions,
@@ -38,10 +42,39 @@ def company(conn: Connection) -> Company:
     return made
 
 
+def hand_over(conn: Connection, customer_id: int, company: Company) -> None:
+    """By the bulk change, which names whom it can't change instead of refusing."""
+    change = bulk.Change(bulk.Kind.SERVICE_MODE, "self_service")
+    if not bulk.apply(conn, [customer_id], change, today=TODAY, user=company.admin).changes:
+        raise Conflict("not changed")
+
+
+def main_of(conn: Connection, customer_id: int) -> int:
+    main = customer_users.main_user(conn, customer_id)
+    return main.id if main else MISSING
+
+
+def change_main(conn: Connection, customer_id: int, company: Company) -> None:
+    """To a second user, who has registered."""
+    main_of(conn, customer_id)
+    other = next((one for one in customer_users.users_of(conn, customer_id) if not one.is_main), None)
+    if other is None:
+        raise NotFound("nobody")
+    customer_users.make_main(conn, other.id, version=other.version, user=company.admin)
+
+
 # How each action is done to a customer as an admin, by the function that the page calls.
 ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
     Action.EDIT: lambda conn, id_, c: customers.edit(
-        conn, id_, version=customers.customer(conn, id_).version, changes={"city": "Kiel"}, today=TODAY, user=c.admin
+        conn, id_, version=customers.customer(conn, id_).version, changes={"phone": "1"}, today=TODAY, user=c.admin
+    ),
+    Action.EDIT_ADDRESS: lambda conn, id_, c: customers.edit(
+        conn,
+        id_,
+        version=customers.customer(conn, id_).version,
+        changes={"street": "Ring 1"},
+        today=TODAY,
+        user=c.admin,
     ),
     Action.EDIT_LAST_INVOICE: lambda conn, id_, c: customers.edit_for_last_invoice(
         conn, id_, version=customers.customer(conn, id_).version, changes={"city": "Kiel"}, today=TODAY, user=c.admin
@@ -56,6 +89,9 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
         conn, id_, ends_on=None, today=TODAY, user=c.admin
     ),
     Action.MANAGE: lambda conn, id_, c: customers.convert_to_managed(conn, id_, user=c.admin),
+    Action.HAND_OVER: lambda conn, id_, c: hand_over(conn, id_, c),
+    Action.RESEND_INVITE: lambda conn, id_, c: customer_users.resend_invite(conn, main_of(conn, id_), user=c.admin),
+    Action.CHANGE_MAIN: lambda conn, id_, c: change_main(conn, id_, c),
     Action.LOCK: lambda conn, id_, c: customers.lock(conn, id_, user=c.admin),
     Action.UNLOCK: lambda conn, id_, c: customers.unlock(conn, id_, user=c.admin),
     Action.DEACTIVATE: lambda conn, id_, c: customers.deactivate(conn, id_, today=TODAY, user=c.admin),
@@ -69,7 +105,7 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
         if subscriptions.booked(conn, id_, today=TODAY).withdrawable
         else subscriptions.withdraw(conn, id_, None, today=TODAY, user=c.admin)
     ),
-    Action.DELETE: lambda conn, id_, c: deletions.mark(conn, id_, today=TODAY, user=c.admin),
+    Action.DELETE: lambda conn, id_, c: deletions.mark(conn, id_, typed=deletions.WORD, today=TODAY, user=c.admin),
     Action.KEEP: lambda conn, id_, c: deletions.take_back(conn, id_, today=TODAY, user=c.admin),
 }
 # How a customer comes into each state, and what it offers there beside what is always there.
@@ -84,12 +120,12 @@ STATES: dict[str, tuple[list[Action], set[Action]]] = {
         {Action.UNLOCK, Action.ACTIVATE, Action.RESUME},
     ),
 }
-ALWAYS = {Action.EDIT, Action.CHARGE, Action.SET_END, Action.DELETE}
+ALWAYS = {Action.EDIT, Action.EDIT_ADDRESS, Action.HAND_OVER, Action.CHARGE, Action.SET_END, Action.DELETE}
 
 
 def offered(conn: Connection, customer_id: int) -> set[Action]:
-    booked = subscriptions.booked(conn, customer_id, today=TODAY)
-    return set(customer_states.offers(customers.customer(conn, customer_id), booked))
+    booked, main = subscriptions.booked(conn, customer_id, today=TODAY), customer_users.main_user(conn, customer_id)
+    return set(customer_states.offers(customers.customer(conn, customer_id), booked, main.state if main else None))
 
 
 def accepted(conn: Connection, company: Company, customer_id: int) -> set[Action]:
@@ -100,7 +136,7 @@ def accepted(conn: Connection, company: Company, customer_id: int) -> set[Action
         try:
             do(conn, customer_id, company)
             done.add(action)
-        except Conflict:
+        except (Conflict, NotFound):
             pass
         attempt.rollback()
     return done
@@ -119,14 +155,15 @@ def test_what_is_not_offered_is_refused(conn: Connection, company: Company, stat
 @pytest.mark.row("G12", "N6")
 def test_a_test_a_self_service_a_marked_an_erased_and_a_settled_customer(conn: Connection, company: Company) -> None:
     test = ledgers.customer(conn, company.people, "Test KG", billed=False, ends_on=date(2026, 7, 31))
-    nothing_booked = {Action.EDIT, Action.SET_END, Action.LOCK, Action.DEACTIVATE, Action.DELETE}
+    nothing_booked = ALWAYS - {Action.CHARGE} | {Action.LOCK, Action.DEACTIVATE}
     # It is asked by another check why a test is not charged.
     assert offered(conn, test) - {Action.CHARGE} == nothing_booked | {Action.CONVERT}
     assert accepted(conn, company, test) == nothing_booked | {Action.CONVERT}
 
-    changes = {"service_mode": "self_service"}
-    customers.edit(conn, company.with_ips, version=1, changes=changes, today=TODAY, user=company.admin)
-    assert Action.MANAGE in offered(conn, company.with_ips) & accepted(conn, company, company.with_ips)
+    managed = offered(conn, company.with_ips)
+    ledgers.serve_itself(conn, company.people, company.with_ips)
+    own = managed - {Action.EDIT_ADDRESS, Action.HAND_OVER} | {Action.MANAGE}
+    assert offered(conn, company.with_ips) == accepted(conn, company, company.with_ips) == own
 
     deletions.mark(conn, company.with_ips, today=TODAY, user=company.admin)
     assert offered(conn, company.with_ips) == accepted(conn, company, company.with_ips) == {Action.KEEP, Action.CHARGE}
@@ -139,7 +176,8 @@ def test_a_test_a_self_service_a_marked_an_erased_and_a_settled_customer(conn: C
 
 
 def test_each_verb_has_a_permission_of_its_own() -> None:
-    assert set(PERMISSIONS) >= set(Action) - {Action.EDIT, Action.SET_END, Action.CONVERT, Action.MANAGE}
+    data = {Action.EDIT, Action.EDIT_ADDRESS, Action.SET_END, Action.CONVERT, Action.MANAGE, Action.HAND_OVER}
+    assert set(PERMISSIONS) >= set(Action) - data - {Action.RESEND_INVITE, Action.CHANGE_MAIN}
     verbs = [Action.LOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW, Action.DELETE]
     assert len({PERMISSIONS[verb] for verb in verbs}) == len(verbs)
     for role in (Role.SALES, Role.FINANCE, Role.ADMIN):
@@ -214,9 +252,9 @@ def test_who_may_not_and_what_is_not_there(conn: Connection, company: Company, v
 # ---------------------------------------------------------------------------------- self-service to managed
 
 
+@pytest.mark.row("G3")
 def test_self_service_becomes_managed_once(conn: Connection, company: Company) -> None:
-    changes = {"service_mode": "self_service"}
-    customers.edit(conn, company.with_users, version=1, changes=changes, today=TODAY, user=company.admin)
+    ledgers.serve_itself(conn, company.people, company.with_users)
     customers.convert_to_managed(conn, company.with_users, user=company.admin)
     assert customers.customer(conn, company.with_users).service_mode == "managed"
     entry = audit.entries(conn, customer_id=company.with_users)[0][0]
@@ -225,6 +263,65 @@ def test_self_service_becomes_managed_once(conn: Connection, company: Company) -
     )  # fmt: skip
     with pytest.raises(AlreadyDone, match="already in managed service"):
         customers.convert_to_managed(conn, company.with_users, user=company.admin)
+
+
+@pytest.mark.row("G3", "G10")
+@pytest.mark.parametrize("field", customer_fields.OF_MAIN_USER)
+def test_a_self_service_customers_address_is_not_ours_to_edit(conn: Connection, company: Company, field: str) -> None:
+    id_ = company.with_users
+    values = {"country": "US", "separate_billing": False, "billing_country": "FR", "vat_id": "DE136695976"}
+    typed = {field: values.get(field, "Other 1")} | ({"tax_number": "1"} if field == "country" else {})
+    if field == "separate_billing":
+        for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
+            customers.rewrite(conn, id_, **{name: "x"})
+        customers.rewrite(conn, id_, separate_billing=True)
+
+    def edit(**changes: Any) -> None:
+        version = customers.customer(conn, id_).version
+        customers.edit(conn, id_, version=version, changes=changes, today=TODAY, user=company.admin)
+
+    ledgers.serve_itself(conn, company.people, id_)
+    before = customers.customer(conn, id_)
+    with pytest.raises(Conflict, match=r"its main user edits its address.*convert it to managed service first"):
+        edit(**typed)
+    # What is ours, and an address that says what is stored, are saved.
+    edit(phone="+49 30 5", street=before.street, vat_id=before.vat_id)
+    assert vars(customers.customer(conn, id_)) | {"version": 0} == vars(before) | {"phone": "+49 30 5", "version": 0}
+    customers.convert_to_managed(conn, id_, user=company.admin)
+    edit(**typed)
+    assert getattr(customers.customer(conn, id_), field) == typed[field]
+
+
+@pytest.mark.row("G3")
+def test_the_service_mode_is_no_field_of_the_form(conn: Connection, company: Company) -> None:
+    def edit(mode: str) -> None:
+        version = customers.customer(conn, company.with_users).version
+        changes = {"service_mode": mode}
+        customers.edit(conn, company.with_users, version=version, changes=changes, today=TODAY, user=company.admin)
+
+    edit("managed")
+    with pytest.raises(Conflict, match="The service mode isn't edited"):
+        edit("self_service")
+    ledgers.serve_itself(conn, company.people, company.with_users)
+    with pytest.raises(Conflict, match="Convert to managed service does the one"):
+        edit("managed")
+
+
+@pytest.mark.row("G3", "G11")
+def test_an_invite_and_another_main_user_are_offered_as_the_people_are(conn: Connection, company: Company) -> None:
+    id_, of_people = company.with_users, {Action.RESEND_INVITE, Action.CHANGE_MAIN}
+    assert offered(conn, id_) & of_people == set()
+    for email in ("ada@ada.example", "bea@ada.example"):
+        customer_users.invite(conn, id_, email=email, user=company.admin)
+    assert offered(conn, id_) & of_people == of_people
+    # Nobody has registered, so nobody can become it; who has is not invited any more.
+    assert accepted(conn, company, id_) & of_people == {Action.RESEND_INVITE}
+    conn.execute(text("UPDATE customer_users SET password_hash = 'x', registered_at = now()"))
+    assert offered(conn, id_) & of_people == accepted(conn, company, id_) & of_people == {Action.CHANGE_MAIN}
+    assert customer_offers.of_several(conn, [id_, company.with_ips]) == {
+        id_: offered(conn, id_) - {Action.CANCEL, Action.WITHDRAW},
+        company.with_ips: offered(conn, company.with_ips) - {Action.CANCEL, Action.WITHDRAW},
+    }
 
 
 # ---------------------------------------------------------------------------------- ends by date alone

@@ -321,7 +321,7 @@ def test_the_ready_charges_follow_each_change(conn: Connection, people: People) 
 @pytest.mark.row("S1", "N5")
 def test_an_edit_is_saved_and_logged_with_before_and_after(conn: Connection, people: People) -> None:
     created = add(conn, people)
-    changes = {"name": "Ada Neu GmbH", "street": "Ring 1", "payment_days": "30", "service_mode": "self_service"}
+    changes = {"name": "Ada Neu GmbH", "street": "Ring 1", "payment_days": "30", "payment_method": "card"}
     customers.edit(conn, created, version=1, changes=changes, today=TODAY, user=people[Role.SALES])
     saved = customers.customer(conn, created)
     assert (saved.name, saved.street, saved.payment_days, saved.version) == ("Ada Neu GmbH", "Ring 1", 30, 2)

@@ -485,3 +485,47 @@ def test_an_import_that_waits_is_taken_back(conn: Connection, sales: User) -> No
             action(conn, import_id, user=sales)
     apply(conn, "customers", content, sales)  # the same file again: it was never imported
     assert count(conn, "customers") == 1
+
+
+# ---------------------------------------------------------------------------------- whose the address is
+
+
+@pytest.mark.row("G3")
+def test_a_self_service_customers_address_is_refused_at_its_cell(conn: Connection, sales: User) -> None:
+    header = "Number|Name|Service mode|Street|City|VAT ID|Phone"
+    apply(conn, "customers", written(header, "K-1|Ada|Self-service|Ring 1|Kiel|DE136695976|1"), sales)
+    for column, cells in (
+        ("Street", "K-1|Ada|self_service|Ring 2|Kiel|DE136695976|2"),
+        ("City", "K-1|Ada|self_service|Ring 1|Bonn||2"),
+        ("VAT ID", "K-1|||||DE 811 907 980|"),
+    ):
+        [(line, name, message)] = faults(check(conn, "customers", written(header, cells), sales))
+        assert (line, name) == (2, column)
+        assert "its main user edits its address, billing address and VAT ID in the portal" in message
+    # What stays as it is, however it is written, and what is ours are no fault.
+    report = apply(conn, "customers", written(header, "K-1|Ada|Self-service|Ring 1|Kiel|DE 136 695 976|2"), sales)
+    assert (report.updated, row(conn, "K-1")["phone"]) == (1, "2")
+
+
+@pytest.mark.row("G3")
+def test_a_file_changes_no_service_mode(conn: Connection, sales: User) -> None:
+    apply(conn, "customers", written("Number|Name|Service mode", "K-1|Ada|self_service", "K-2|Bea|managed"), sales)
+    content = written("Number|Service mode", "K-1|managed", "K-2|self_service")
+    found = faults(check(conn, "customers", content, sales))
+    assert [(line, column) for line, column, _ in found] == [(2, "Service mode"), (3, "Service mode")]
+    assert all("The service mode isn't edited" in message for _, _, message in found)
+
+
+@pytest.mark.row("G10")
+def test_a_file_follows_the_rules_of_the_country(conn: Connection, sales: User) -> None:
+    header = "Number|Name|Country|VAT ID|Tax number"
+    apply(conn, "customers", written(header, "K-1|Ada|FR|FR40303265045|", "K-2|Bea|DE||"), sales)
+    content = written("Number|Country|VAT ID", "K-1||", "K-2|US|")
+    found = faults(check(conn, "customers", content, sales, empties=True))
+    assert [(line, message[:20]) for line, _, message in found] == [
+        (2, "A business in the EU"), (3, "Enter a VAT ID, a ta"),
+    ]  # fmt: skip
+    conn.execute(text("UPDATE company SET check_vies = true"))
+    apply(conn, "customers", written(header, "K-1||FR|FR83404833048|", "K-3|Eva|FR|FR40303265045|"), sales)
+    # VIES has not said so yet.
+    assert [row(conn, number)["vat_id_valid"] for number in ("K-1", "K-3")] == [False, False]

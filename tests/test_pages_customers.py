@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, periods
+from lib import customer_lists, customer_users, customers, db, periods
 from lib.auth import Role
 from tests import ledgers, people
 from tests.ledgers import JUNE
@@ -51,6 +51,28 @@ def test_the_list_shows_billed_customers_first_and_tests_on_their_tab(open_page:
     assert shown(app) == ["Testfall KG"]
     row = app.dataframe[0].value.iloc[0]
     assert (row["email"], row["status"], row["ends_on"], row["price"]) == ("t@t.example", ["Ending"], "1 Jul 2026", "–")
+
+
+@pytest.mark.row("G3")
+def test_each_row_offers_what_its_state_and_the_role_allow(open_page: OpenPage) -> None:
+    fill(["Ada GmbH"])
+    fill(["Bea AG"], service_mode="self_service")
+    with db.transaction() as conn:
+        hired = people.hire(conn)
+        ids = {row.name: row.id for row in customer_lists.rows(conn, [1, 2], today=JUNE)}
+        customer_users.invite(conn, ids["Bea AG"], email="bea@bea.example", user=hired[Role.SALES])
+
+    def menus(role: Role) -> list[list[str]]:
+        app = open_page(PAGE, role)
+        assert shown(app) == ["Ada GmbH", "Bea AG"]
+        labels = app.dataframe[0].value["actions"]
+        return [[label.split(": ")[1].removesuffix(" …") for label in menu] for menu in labels]
+
+    assert menus(Role.SALES) == [
+        ["Details", "IP distribution", "Edit address", "Delete"],
+        ["Details", "IP distribution", "Resend invite", "Change main user", "Convert to managed service", "Delete"],
+    ]
+    assert menus(Role.VIEWER) == [["Details"], ["Details"]]
 
 
 def test_who_may_add_a_customer(open_page: OpenPage) -> None:

@@ -15,7 +15,7 @@ from tests.closes import JUNE, Company
 
 OpenPage = Callable[..., AppTest]
 TODAY = date(2026, 6, 20)
-ALL = {"Lock", "Deactivate", "Cancel subscription", "Withdraw a plan or module", "Delete"}
+ALL = {"Edit address", "Lock", "Deactivate", "Cancel subscription", "Withdraw a plan or module", "Delete"}
 
 
 @pytest.fixture(autouse=True)
@@ -72,18 +72,25 @@ def test_the_menu_offers_what_the_state_allows(open_page: OpenPage, company: Com
     do(company, customers.deactivate, customer_id, reason="*unpaid*", today=TODAY)
     app = page_of(open_page, customer_id)
     # What it has booked rests, so nothing of it is ended.
-    assert offered(app) == {"Unlock", "Activate", "Take cancellation back", "Delete"}
+    assert offered(app) == {"Edit address", "Unlock", "Activate", "Take cancellation back", "Delete"}
     assert r"\*unpaid\*" in app.warning[1].value
 
 
+@pytest.mark.row("G3")
 def test_only_self_service_is_converted_to_managed(open_page: OpenPage, company: Company) -> None:
     with db.transaction() as conn:
-        version = customers.customer(conn, company.with_ips).version
-    do(company, customers.edit, company.with_ips, version=version, changes={"service_mode": "self_service"},
-       today=TODAY)  # fmt: skip
-    assert "Convert to managed service" in offered(page_of(open_page, company.with_ips))
+        ledgers.serve_itself(conn, company.people, company.with_ips)
+    app = page_of(open_page, company.with_ips, tab="Data")
+    assert {"Convert to managed service", "Edit address"} & offered(app) == {"Convert to managed service"}
+    # Its address stands there to be read; everything else of the form is there.
+    fields = {one.key for one in app.text_input}
+    assert fields >= {"data_name", "data_phone", "data_billing_email"}
+    assert not fields & {"data_street", "data_billing_name", "data_vat_id"}
+    assert r"Hauptstr\. 1, 10115 Berlin, Germany" in str(app.table[0].value)
     do(company, customers.convert_to_managed, company.with_ips)
-    assert "Convert to managed service" not in offered(page_of(open_page, company.with_ips))
+    app = page_of(open_page, company.with_ips, tab="Data")
+    assert {"Convert to managed service", "Edit address"} & offered(app) == {"Edit address"}
+    assert {one.key for one in app.text_input} >= {"data_street", "data_billing_name", "data_vat_id"}
 
 
 @pytest.mark.row("G8")

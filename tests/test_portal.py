@@ -159,6 +159,7 @@ def address(conn: Connection, user: PortalUser, version: int | None = None, **ch
     portal.edit_address(conn, version=current, changes=changes, today=TODAY, user=user)
 
 
+@pytest.mark.row("G3")
 def test_the_main_user_of_a_self_service_customer_edits_the_address(
     conn: Connection, made: Portal, olga: PortalUser
 ) -> None:
@@ -169,13 +170,35 @@ def test_the_main_user_of_a_self_service_customer_edits_the_address(
     assert tuple(newest) == ("edit", olga.id)
 
 
+@pytest.mark.row("G3")
 def test_nobody_else_edits_it(conn: Connection, made: Portal, piet: PortalUser, berit: PortalUser) -> None:
     for user, why in ((piet, "Ask your main user"), (berit, "Please tell us")):
         with pytest.raises(NotAllowed, match=why):
             address(conn, user, street="Neue Str. 2")
 
 
-@pytest.mark.parametrize("field", ["name", "country", "vat_id", "service_mode", "payment_method", "tags", "id"])
+@pytest.mark.row("G3", "G10")
+def test_the_main_user_edits_the_tax_ids_by_the_rules_of_ours(conn: Connection, made: Portal, olga: PortalUser) -> None:
+    customers.rewrite(conn, made.ada, country="FR")
+    for typed, field in (("", "vat_id"), ("FR40303265046", "vat_id"), ("DE136695976", "vat_id")):
+        with pytest.raises(Invalid) as refusal:
+            address(conn, olga, vat_id=typed)
+        assert refusal.value.field == field
+    address(conn, olga, vat_id="FR 40303265045")
+    found = customers.customer(conn, made.ada)
+    assert (found.vat_id, found.vat_id_valid, found.vat_id_checked_on) == ("FR40303265045", True, TODAY)
+    # Where VIES is asked, another ID is not valid until it has said so.
+    version = settings.company(conn).version
+    settings.edit_company(conn, version=version, changes={"check_vies": True}, user=made.company.admin)
+    address(conn, olga, vat_id="FR83404833048")
+    assert not customers.customer(conn, made.ada).vat_id_valid
+    customers.rewrite(conn, made.ada, country="US", vat_id="")
+    with pytest.raises(Invalid, match="tax number"):
+        address(conn, olga, vat_id="", tax_number="", no_tax_id_reason="")
+    address(conn, olga, vat_id="", tax_number="12-3456789", no_tax_id_reason="")
+
+
+@pytest.mark.parametrize("field", ["name", "country", "service_mode", "payment_method", "tags", "id"])
 def test_nothing_else_is_edited(conn: Connection, made: Portal, olga: PortalUser, field: str) -> None:
     with pytest.raises(Invalid) as refusal:
         address(conn, olga, **{field: "x"})

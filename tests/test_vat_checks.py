@@ -45,6 +45,7 @@ def record(conn: Connection, people: People, customer_id: int, answer: Answer, r
     vat_checks.record(conn, customer_id, vat_id=FRENCH, answer=answer, today=TODAY, user=people[role])
 
 
+@pytest.mark.row("G10")
 def test_where_vies_is_asked_an_id_is_valid_once_vies_said_so(conn: Connection, people: People, french: int) -> None:
     assert vat.decision(conn, french) == "AE"  # VIES is off: format and check digit suffice
     ask_vies(conn, people)
@@ -103,6 +104,7 @@ def test_the_log_names_no_person(conn: Connection, people: People, french: int) 
     assert "WAPIAAAAX1" in logged and "EXEMPLE" not in logged
 
 
+@pytest.mark.row("G10")
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -120,6 +122,7 @@ def test_abroad_something_names_the_business(
     assert refusal.value.field == field
 
 
+@pytest.mark.row("G10")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -23,7 +23,7 @@ def draw(company: Company) -> None:
         st.space("stretch")
         if user.may_edit_address and st.button("Edit address", key="address_edit", icon=":material/edit:"):
             forms.fill(FORM, _stored(company), version=company.version)
-            _edit()
+            _edit(company.country)
     _banner(company)
     with st.grid(2, gap="small", min_column_width=300):
         with st.container(border=True):
@@ -86,11 +86,11 @@ def _billing(company: Company) -> dict[str, str]:
 
 
 def _stored(company: Company) -> dict[str, Any]:
-    return {name: getattr(company, name) for name in (*portal.ADDRESS, *portal.BILLING)}
+    return {name: getattr(company, name) for name in (*portal.ADDRESS, *portal.BILLING, *portal.TAX)}
 
 
 @st.dialog("Edit address", width="medium")
-def _edit() -> None:
+def _edit(country: str) -> None:
     outcomes.close_or_explain()
     forms.text(FORM, "street", "Street and number")
     left, right = st.columns([1, 2])
@@ -100,6 +100,16 @@ def _edit() -> None:
         forms.text(FORM, "city", "City")
     forms.text(FORM, "phone", "Phone")
     st.caption("VAT depends on the country. Please tell us if it changes.")
+    left, right = st.columns(2)
+    with left:
+        forms.text(FORM, "vat_id", "VAT ID")
+    with right:
+        forms.text(FORM, "tax_number", "Tax number")
+    if country != "DE":
+        forms.text(
+            FORM, "no_tax_id_reason", "Why there is neither",
+            help="Outside Germany we need a VAT ID, in the EU always; elsewhere a tax number will do, or the reason.",
+        )  # fmt: skip
     forms.text(FORM, "billing_email", "E-mail for invoices")
     if st.toggle("Invoices are addressed elsewhere", key=f"{FORM}_separate_billing"):
         forms.text(FORM, "billing_name", "Name")
@@ -114,7 +124,8 @@ def _edit() -> None:
 
 def _save() -> None:
     forms.sent(FORM)
-    shown = [name for name in (*portal.ADDRESS, *portal.BILLING) if f"{FORM}_{name}" in st.session_state]
+    known = (*portal.ADDRESS, *portal.BILLING, *portal.TAX)
+    shown = [name for name in known if f"{FORM}_{name}" in st.session_state]
     session.attempt(
         portal.edit_address, version=forms.version(FORM), changes=forms.typed(FORM, shown), today=session.today(),
         success="Your address is saved.",

@@ -5,7 +5,7 @@ import streamlit as st
 from lib import contacts, customers
 from lib.customers import Customer
 from pages.shared import customer_form, customer_vat, forms, session, ui
-from pages.shared.customer_form import CONTRACT, COUNTRIES, DATA, LICENCE
+from pages.shared.customer_form import CONTRACT, COUNTRIES, DATA, LICENCE, OURS
 from pages.shared.customer_view import View
 
 DATA_FORM, CONTRACT_FORM, LICENCE_FORM = "data", "contract", "licence"
@@ -16,31 +16,16 @@ def draw(view: View) -> None:
     if not view.may_edit:
         _facts(view.customer)
         return
-    customer, form = view.customer, DATA_FORM
-    if st.session_state.get("data_of") != customer.id:
-        st.session_state.data_of = customer.id
-        forms.fill(form, customer_form.stored(customer, DATA), version=customer.version)
-    forms.begin(form, customer_form.stored(customer, DATA), version=customer.version)
+    customer, form, names = view.customer, DATA_FORM, _names(view.customer)
+    if st.session_state.get("data_of") != (customer.id, names):
+        st.session_state.data_of = (customer.id, names)
+        forms.fill(form, customer_form.stored(customer, names), version=customer.version)
+    forms.begin(form, customer_form.stored(customer, names), version=customer.version)
     with st.form(form, border=False):
-        left, right = st.columns(2, gap="large")
-        with left:
-            st.markdown("**Company**")
-            forms.text(form, "name", "Company name")
-            customer_form.address(form)
-            st.markdown("**Contact**")
-            customer_form.contact(form, required=True)
-            forms.text(form, "phone", "Phone")
-        with right:
-            st.markdown("**Invoices go to**")
-            st.toggle("A different name and address", key=f"{form}_separate_billing")
-            forms.text(form, "billing_name", "Billing name")
-            customer_form.address(form, "billing_")
-            forms.text(
-                form, "billing_email", "E-mail for invoices", placeholder="The contact's",
-                help="A billing contact goes first: see the tab Contacts.",
-            )  # fmt: skip
-        st.markdown("**Tax**")
-        customer_form.tax(form)
+        if names == DATA:
+            _fields(form)
+        else:
+            _fields_of_self_service(form, customer)
         st.markdown("**Contract and documents**")
         customer_form.contract(form)
         with st.container(horizontal=True):
@@ -52,8 +37,68 @@ def draw(view: View) -> None:
     customer_vat.draw(view)
 
 
+def _names(customer: Customer) -> tuple[str, ...]:
+    """The fields of the form: those that its main user edits in the portal are not in it (row G3)."""
+    return OURS if customer.service_mode == "self_service" else DATA
+
+
+def _fields(form: str) -> None:
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Company**")
+        forms.text(form, "name", "Company name")
+        customer_form.address(form)
+        _contact(form)
+    with right:
+        st.markdown("**Invoices go to**")
+        st.toggle("A different name and address", key=f"{form}_separate_billing")
+        forms.text(form, "billing_name", "Billing name")
+        customer_form.address(form, "billing_")
+        _invoice_mail(form)
+    st.markdown("**Tax**")
+    customer_form.tax(form)
+
+
+def _fields_of_self_service(form: str, customer: Customer) -> None:
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Company**")
+        forms.text(form, "name", "Company name")
+        _contact(form)
+        _invoice_mail(form)
+    with right:
+        st.markdown("**Edited in the portal**")
+        st.caption(
+            "The main user of a self-service customer edits its address, billing address and VAT ID there. To edit "
+            "them here, convert it to managed service first: *Actions*."
+        )
+        ui.facts(
+            {
+                "Address": _address(customer.street, customer.postcode, customer.city, customer.country),
+                "Invoices go to": _invoices_to(customer),
+                "VAT ID": customer.vat_id,
+                "Tax number": customer.tax_number,
+            }
+            | ({"Why there is neither": customer.no_tax_id_reason} if customer.no_tax_id_reason else {}),
+            alt="Address and tax",
+        )
+
+
+def _contact(form: str) -> None:
+    st.markdown("**Contact**")
+    customer_form.contact(form, required=True)
+    forms.text(form, "phone", "Phone")
+
+
+def _invoice_mail(form: str) -> None:
+    forms.text(
+        form, "billing_email", "E-mail for invoices", placeholder="The contact's",
+        help="A billing contact goes first: see the tab Contacts.",
+    )  # fmt: skip
+
+
 def _save_data(view: View) -> None:
-    _save(view, DATA_FORM, DATA)
+    _save(view, DATA_FORM, _names(view.customer))
     if session.succeeded():
         customer_vat.ask_if_new(view.customer.id, view.customer.vat_id, view.today)
         _refill(view.customer.id, DATA_FORM)
@@ -62,7 +107,7 @@ def _save_data(view: View) -> None:
 def _refill(customer_id: int, form: str) -> None:
     with session.reading() as conn:
         now = customers.customer(conn, customer_id)
-    forms.fill(form, customer_form.stored(now, DATA), version=now.version)
+    forms.fill(form, customer_form.stored(now, _names(now)), version=now.version)
 
 
 def _save(view: View, form: str, names: tuple[str, ...]) -> None:
@@ -93,12 +138,9 @@ def _facts(customer: Customer) -> None:
             alt="Company and contact",
         )
     with right:
-        billing = _address(
-            customer.billing_street, customer.billing_postcode, customer.billing_city, customer.billing_country
-        )
         ui.facts(
             {
-                "Invoices go to": f"{customer.billing_name}, {billing}" if customer.separate_billing else "The company",
+                "Invoices go to": _invoices_to(customer),
                 "E-mail for invoices": documents_to,
                 "VAT ID": customer.vat_id
                 and f"{customer.vat_id} ({'checked' if customer.vat_id_valid else 'unchecked'})",
@@ -106,6 +148,13 @@ def _facts(customer: Customer) -> None:
             },
             alt="Billing address and tax",
         )
+
+
+def _invoices_to(customer: Customer) -> str:
+    if not customer.separate_billing:
+        return "The company"
+    street, postcode, city = customer.billing_street, customer.billing_postcode, customer.billing_city
+    return f"{customer.billing_name}, {_address(street, postcode, city, customer.billing_country)}"
 
 
 def _address(street: str, postcode: str, city: str, country: str) -> str:

@@ -13,12 +13,11 @@ from pages.shared import forms
 COUNTRIES = {country.alpha_2: country.name for country in sorted(pycountry.countries, key=lambda one: one.name)}
 DAY = "DD.MM.YYYY"
 
-ADDRESS = ("name", "contact_name", "contact_email", "phone", "street", "postcode", "city", "country")
-BILLING = ("billing_name", "billing_street", "billing_postcode", "billing_city", "billing_country", "billing_email")
-TAX = ("vat_id", "tax_number", "no_tax_id_reason")
-CONTRACT = ("service_mode", "payment_method", "payment_days", "purchase_order", "language")
+CONTRACT = ("payment_method", "payment_days", "purchase_order", "language")
 LICENCE = ("max_users", "users_beyond_max")
-DATA = (*ADDRESS, "separate_billing", *BILLING, *TAX, *CONTRACT)
+# What is ours to edit of every customer; the address and tax IDs only of those that we serve (row G3).
+OURS = ("name", "contact_name", "contact_email", "phone", "billing_email", *CONTRACT)
+DATA = (*OURS, *customer_fields.OF_MAIN_USER)
 
 _CHOICES: dict[str, tuple[str, Mapping[str, str]]] = {
     "service_mode": ("Service mode", customer_fields.SERVICE_MODES),
@@ -80,6 +79,12 @@ def address(form: str, prefix: str = "") -> None:
             choice(form, "country")
 
 
+def elsewhere(form: str) -> bool:
+    """The switch for a billing address of its own, and whether it is on (row G10)."""
+    on: bool = st.toggle("Invoices go to a different name and address", key=f"{form}_separate_billing")
+    return on
+
+
 def tax(form: str) -> None:
     """What decides about VAT."""
     left, middle, right = st.columns(3)
@@ -95,7 +100,6 @@ def contract(form: str) -> None:
     """How the customer is served, pays, and reads its documents."""
     left, right = st.columns(2)
     with left:
-        choice(form, "service_mode")
         choice(form, "language")
         forms.text(form, "purchase_order", "Purchase-order reference", help="Printed on every invoice.")
     with right:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lib import bookings, contacts, customer_fields, customers, plans, prices, products, quotas
 from lib.clock import month_of
+from lib.customer_states import Action
 from lib.customers import Customer
 from lib.products import Product
 from pages.shared import consoles, customer_form, customer_quotas, forms, session, ui
@@ -15,7 +16,9 @@ from pages.shared.customer_form import COUNTRIES
 from pages.shared.customer_view import View
 
 ACCOUNT_FORM, SERVICE_FORM = "account", "service"
-ACCOUNT = ("account_name", "name", "phone", "street", "postcode", "city", "country")
+ACCOUNT = ("account_name", "name", "phone")
+# Those of a self-service customer its main user edits in the portal (row G3).
+ADDRESS = ("street", "postcode", "city", "country")
 SERVICE = ("tenant_type", "storage_region", "licence_expires_on", "console_url")
 SHOWN_CONTACTS = 3
 
@@ -48,7 +51,7 @@ def _account(view: View, people: list[str]) -> None:
         st.subheader("Account", anchor=False)
         st.space("stretch")
         if view.may_edit and st.button("Edit", key="account_edit", icon=":material/edit:", type="tertiary"):
-            forms.fill(ACCOUNT_FORM, customer_form.stored(customer, ACCOUNT), version=customer.version)
+            forms.fill(ACCOUNT_FORM, customer_form.stored(customer, _account_names(view)), version=customer.version)
             _account_form(view)
     more = ["…"] if len(people) > SHOWN_CONTACTS else []
     ui.facts(
@@ -72,6 +75,10 @@ def _account(view: View, people: list[str]) -> None:
     )
 
 
+def _account_names(view: View) -> tuple[str, ...]:
+    return (*ACCOUNT, *ADDRESS) if Action.EDIT_ADDRESS in view.offers else ACCOUNT
+
+
 @st.dialog("Account", width="medium", icon=":material/domain:")
 def _account_form(view: View) -> None:
     session.close_or_explain()
@@ -79,11 +86,12 @@ def _account_form(view: View) -> None:
     with st.form(form, border=False):
         forms.text(form, "account_name", "Account name", help="As the vendor's portal calls it.")
         forms.text(form, "name", "Organization")
-        customer_form.address(form)
+        if Action.EDIT_ADDRESS in view.offers:
+            customer_form.address(form)
         forms.text(form, "phone", "Phone (optional)")
         st.form_submit_button(
             "Save account", key="account_save", type="primary", on_click=_save,
-            args=(view, form, ACCOUNT, "The account is saved."),
+            args=(view, form, _account_names(view), "The account is saved."),
         )  # fmt: skip
 
 

@@ -10,18 +10,21 @@ from uuid import UUID, uuid4
 import streamlit as st
 
 from lib import customers, deletions, effects, products, subscriptions
-from lib.auth import Permission
+from lib.auth import Permission, User
 from lib.customer_states import PERMISSIONS, Action
 from lib.effects import Effect
 from lib.errors import BillingError
 from lib.products import Product
-from pages.shared import customer_deletion, forms, session, ui
+from pages.shared import customer_address, customer_deletion, customer_users, forms, session, ui
 from pages.shared.customer_view import View
 
 WITHDRAW = "withdraw"
 
 # In the order of the menu: what is undone most easily stands first.
 LABELS = {
+    Action.EDIT_ADDRESS: ":material/home_work: Edit address …",
+    Action.RESEND_INVITE: ":material/forward_to_inbox: Resend invite …",
+    Action.CHANGE_MAIN: ":material/star: Change main user …",
     Action.LOCK: ":material/lock: Lock …",
     Action.UNLOCK: ":material/lock_open: Unlock …",
     Action.DEACTIVATE: ":material/pause: Deactivate …",
@@ -34,13 +37,20 @@ LABELS = {
 }
 
 
+def may(user: User, action: Action) -> bool:
+    """Whether this person's role allows an action of the menu."""
+    return user.may(PERMISSIONS.get(action, Permission.EDIT_CUSTOMERS))
+
+
+def open_dialog(view: View, action: Action) -> None:
+    """Open the dialog of an action, if it is offered still."""
+    if action in view.offers and may(view.user, action):
+        _DIALOGS[action](view)
+
+
 def menu(view: View) -> None:
     """The menu of what this person may do to this customer now; nothing where that is nothing."""
-    offered = [
-        action
-        for action in LABELS
-        if action in view.offers and view.user.may(PERMISSIONS.get(action, Permission.EDIT_CUSTOMERS))
-    ]
+    offered = [action for action in LABELS if action in view.offers and may(view.user, action)]
     if not offered:
         return
     chosen = st.menu_button(
@@ -158,7 +168,8 @@ def resume(view: View) -> None:
 def _manage(view: View) -> None:
     _ask(
         view, "Convert to managed service?",
-        "From now on only we change its IPs and their distribution, and its address. Its users still sign in and read.",
+        f"**{ui.escaped(view.customer.name)}**: from now on only we edit its address, billing address and VAT ID, and "
+        "change its IPs and their distribution. Its users still sign in and read.",
         "Convert", customers.convert_to_managed, success=f"{view.customer.name} is in managed service.",
     )  # fmt: skip
 
@@ -207,6 +218,9 @@ def _delete(view: View) -> None:
 
 
 _DIALOGS: dict[Action, Callable[[View], None]] = {
+    Action.EDIT_ADDRESS: customer_address.open_dialog,
+    Action.RESEND_INVITE: customer_users.open_resend,
+    Action.CHANGE_MAIN: customer_users.open_main,
     Action.LOCK: _lock,
     Action.UNLOCK: _unlock,
     Action.DEACTIVATE: _deactivate,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -11,9 +12,11 @@ from lib import db, tables
 from lib.auth import Role
 from tests import ledgers, people
 from tests.browser.accessibility import violations
-from tests.browser.grids import size
+from tests.browser.grids import FIRST_ROW_Y, TRIES, TRY_MS, size
 
 SignIn = Callable[..., Page]
+# The middle of the menu's column, right of the names.
+MENU_X = 220
 pytestmark = pytest.mark.browser
 
 
@@ -26,6 +29,7 @@ def shop(app_database: str) -> None:
         ledgers.product(conn, hired, "ips", price=ledgers.RANGES)
         known = ledgers.customer(conn, hired, "Ährenfeld AG")
         ledgers.book(conn, hired, known, users, 7, ledgers.JUNE)
+        ledgers.customer(conn, hired, "Bördewerk GmbH")
         # Somebody of it has registered, so deleting it takes a word.
         person = {"customer_id": known, "email": "anke@aehrenfeld.example", "is_main": True}
         registered = {"registered_at": text("now()"), "password_hash": "unused"}
@@ -59,6 +63,23 @@ def click_first_row(page: Page) -> None:
     page.mouse.move(box["x"] + 60, box["y"] + 52, steps=15)
     page.mouse.down()
     page.mouse.up()
+
+
+def choose_in_first_row(page: Page, label: str) -> None:
+    """Choose from the menu beside the first customer's name, once the list has settled."""
+    item = page.get_by_role("menuitem").filter(has_text=label)
+    for _ in range(TRIES):
+        box = size(page, page.get_by_test_id("stDataFrame"))
+        page.mouse.move(box["x"] + MENU_X, box["y"] + FIRST_ROW_Y, steps=15)
+        page.mouse.down()
+        page.mouse.up()
+        with suppress(AssertionError):
+            expect(item).to_be_visible(timeout=TRY_MS)
+            item.click()
+            expect(dialog(page)).to_be_visible()
+            return
+        page.keyboard.press("Escape")
+    raise AssertionError(f"no menu offers {label!r}")
 
 
 def serious(page: Page) -> list[str]:
@@ -131,6 +152,34 @@ def test_a_customer_is_opened_without_a_mouse(sign_in: SignIn) -> None:
     page.keyboard.type("Ähren")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Ährenfeld AG")).to_be_visible()
+
+
+@pytest.mark.row("G3")
+def test_a_row_offers_its_own_actions(sign_in: SignIn) -> None:
+    page = sign_in(Role.SALES)
+    page.get_by_test_id("stMain").get_by_role("searchbox").press_sequentially("börde")
+    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    choose_in_first_row(page, "Edit address")
+    dialog(page).get_by_role("textbox", name="Street and number").fill("Neue Str. 9")
+    dialog(page).get_by_role("button", name="Save address").click()
+    expect(dialog(page)).to_have_count(0)
+    with db.transaction() as conn:
+        hired = people.hire(conn)
+        [(customer_id, street)] = conn.execute(text("SELECT id, street FROM customers WHERE name = 'Bördewerk GmbH'"))
+        ledgers.serve_itself(conn, hired, customer_id)
+    assert street == "Neue Str. 9"
+    page.reload()
+    choose_in_first_row(page, "Convert to managed service")
+    expect(dialog(page)).to_contain_text("Bördewerk GmbH: from now on only we edit its address")
+    dialog(page).get_by_role("button", name="Convert").click()
+    expect(dialog(page)).to_have_count(0)
+    choose_in_first_row(page, "Details")
+    expect(dialog(page)).to_contain_text("Nothing was ever booked.")
+    expect(dialog(page)).to_contain_text("Managed service")
+    dialog(page).get_by_role("button", name="Open the customer").click()
+    expect(page.get_by_role("heading", name="Bördewerk GmbH")).to_be_visible()
+    page.get_by_role("tab", name="Data").click()
+    expect(page.get_by_role("textbox", name="Street and number").first).to_have_value("Neue Str. 9")
 
 
 @pytest.mark.row("N9")
