@@ -132,13 +132,14 @@ def _streamlit_secrets() -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("/customers", start_page),
+    Route("/overview", start_page),
     Route("/healthz", healthz),
     Route("/session/start", start_session),
     Route("/session/end", end_session),
     Route("/documents/{invoice_id:int}.pdf", document),
     Route("/exports/cost-overview.{ending}", downloads.cost_overview),
     Route("/exports/customers.{ending}", downloads.customers),
+    Route("/exports/overview.json", downloads.overview),
     Route("/console/{customer_id:int}", consoles.console),
 ]
 MIDDLEWARE = [Middleware(PageHeaders, cookies=STAFF), Middleware(ReturnToPage)]

@@ -58,6 +58,8 @@ class Tab:
             kind = answer.WhichOneof("type")
             if kind == "navigation":
                 self._script = answer.navigation.page_script_hash
+            elif kind == "delta" and answer.delta.new_element.WhichOneof("type") == "exception":
+                raise RuntimeError(f"/{self._path} failed: {answer.delta.new_element.exception.message}")
             elif kind == "delta":
                 self._ids |= {widget_id.split("-", 2)[-1]: widget_id for widget_id in _widget_ids(answer.delta)}
             elif kind == "script_finished":

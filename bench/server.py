@@ -1,13 +1,17 @@
-"""What `make bench` serves: the app with one page more. Started by `streamlit run bench/server.py`."""
+"""What `make bench` serves: the app with one page more, hello. Started by `streamlit run bench/server.py`."""
 
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 import streamlit as st
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-site = import_module("app")
+site, frame, auth = (cast(Any, import_module(name)) for name in ("app", "pages.shared.frame", "lib.auth"))
 
-app = st.App(HERE / "site.py", lifespan=site.lifespan, routes=site.ROUTES, middleware=site.MIDDLEWARE)
+# The script is the app's own: pages name each other by files beside it.
+frame.PAGES += (frame.Entry(str(HERE / "hello.py"), "Hello", "waving_hand", None, auth.Permission.READ),)
+script = HERE.parent / "pages" / "main.py"
+app = st.App(script, lifespan=site.lifespan, routes=site.ROUTES, middleware=site.MIDDLEWARE)

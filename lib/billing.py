@@ -130,25 +130,29 @@ edge AS (
       FROM stretch WHERE NOT alone GROUP BY month, customer_id, product_id
 ), rated AS NOT MATERIALIZED (
     -- What each stretch comes to: the sum of its lines. Only one that is prorated has others beside it.
-    SELECT month, customer_id, product_id, p.price_id, prorated, alone, p.quantity,
-           CASE WHEN prorated THEN round(exact * days / month_days, 2) ELSE rounded END AS amount
+    -- And what it costs us: the same quantity and days at the purchase price.
+    SELECT p.month, customer_id, p.product_id, p.price_id, prorated, alone, p.quantity,
+           CASE WHEN prorated THEN round(exact * days / month_days, 2) ELSE rounded END AS amount,
+           round(p.quantity * b.unit_price * days / month_days, 2) AS purchase
       FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity AND t.first_unit = 1
+      LEFT JOIN purchase_spans b ON b.product_id = p.product_id
+       AND b.from_month <= p.month AND (b.until_month IS NULL OR b.until_month > p.month)
 ), added AS (
     SELECT month, customer_id, product_id, max(price_id) AS price_id,
-           CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount
+           CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount, sum(purchase) AS purchase
       FROM rated WHERE NOT alone GROUP BY month, customer_id, product_id
 ), charge AS (
     SELECT month, customer_id, product_id, quantity AS start_quantity, quantity AS end_quantity, '' AS changes,
-           price_id, amount
+           price_id, amount, purchase
       FROM rated WHERE alone
     UNION ALL
     SELECT q.month, q.customer_id, q.product_id, q.start_quantity, q.end_quantity, coalesce(c.changes, ''),
-           r.price_id, CASE WHEN r.month IS NULL THEN 0 ELSE r.amount END
+           r.price_id, CASE WHEN r.month IS NULL THEN 0 ELSE r.amount END, r.purchase
       FROM quantity q
       LEFT JOIN added r USING (month, customer_id, product_id)
       LEFT JOIN change c USING (month, customer_id, product_id)
     UNION ALL
-    SELECT a.month, a.customer_id, p.id, 0, 0, '', NULL, sum(a.amount)
+    SELECT a.month, a.customer_id, p.id, 0, 0, '', NULL, sum(a.amount), NULL
       FROM adjustments a JOIN products p ON p.kind = 'adjustment'
      WHERE a.withdrawn_at IS NULL AND a.month = ANY(CAST(:months AS date[])) {adjusted}
      GROUP BY a.month, a.customer_id, p.id
@@ -188,7 +192,7 @@ def statement(*, select: str, what_if: str = "", customers: bool = False, rated:
     return f"WITH {prefix}{body} {select}"
 
 
-CHARGE_COLUMNS = "month, customer_id, product_id, start_quantity, end_quantity, changes, price_id, amount"
+CHARGE_COLUMNS = "month, customer_id, product_id, start_quantity, end_quantity, changes, price_id, amount, purchase"
 
 
 # ---------------------------------------------------------------------------------- reading it
@@ -447,6 +451,16 @@ def rate_all(conn: Connection, months: Sequence[date]) -> None:
     conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))
 
 
+# How many of the IPs that a customer has at a month's end are internal: as the last booking until then says.
+_SHARES = """
+share AS (
+    SELECT DISTINCT ON (m.month, b.customer_id) m.month, b.customer_id, b.product_id, b.internal
+      FROM unnest(CAST(:months AS date[])) AS m(month)
+      JOIN standing_bookings b ON b.kind = 'ips' AND b.effective_on < (m.month + interval '1 month')::date {booked}
+     ORDER BY m.month, b.customer_id, b.effective_on DESC
+)"""
+
+
 def _store(
     conn: Connection, months: Sequence[date], customers: Sequence[int] | None, *, invoice_id: str = "NULL"
 ) -> None:
@@ -461,7 +475,11 @@ def _store(
     stated = conn.execute(
         text(f"""
             WITH stored AS (
-                INSERT INTO charges ({CHARGE_COLUMNS}) {rating} RETURNING month, customer_id, amount
+                INSERT INTO charges ({CHARGE_COLUMNS}, internal)
+                WITH {_SHARES.format(booked=narrowed.replace("customer_id", "b.customer_id"))}
+                SELECT r.*, CASE WHEN r.end_quantity > 0 THEN s.internal END
+                  FROM ({rating}) r LEFT JOIN share s USING (month, customer_id, product_id)
+                RETURNING month, customer_id, amount
             )
             INSERT INTO statements (month, customer_id, amount, invoice_id)
             SELECT month, customer_id, amount, {invoice_id}
@@ -484,7 +502,7 @@ def differences(conn: Connection, *, months: Sequence[date]) -> list[str]:
     """
     rate_all(conn, months)
     rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", rated=True)
-    columns = "start_quantity, end_quantity, changes, price_id, amount"
+    columns = "start_quantity, end_quantity, changes, price_id, amount, purchase"
     found = conn.execute(
         text(f"""
             WITH rating AS MATERIALIZED ({rating})

@@ -36,10 +36,12 @@ _RULES = {
         SELECT format('%s product %s: %s kept, %s charged', to_char(month, 'YYYY-MM'), product_id, t.amount, h.amount)
           FROM month_totals t
           FULL JOIN (SELECT month, product_id, coalesce(sum(amount), 0) AS amount, count(*) AS charges,
-                            sum(end_quantity) AS quantity
+                            sum(end_quantity) AS quantity, coalesce(sum(purchase), 0) AS purchase,
+                            coalesce(sum(internal), 0) AS internal
                        FROM charges GROUP BY month, product_id) h USING (month, product_id)
          WHERE (coalesce(t.amount, 0), coalesce(t.charges, 0), coalesce(t.quantity, 0))
                IS DISTINCT FROM (coalesce(h.amount, 0), coalesce(h.charges, 0), coalesce(h.quantity, 0))
+            OR t.purchase <> coalesce(h.purchase, 0) OR t.internal <> coalesce(h.internal, 0)
          ORDER BY month, product_id""",
     "Every closed month was rated": """
         SELECT to_char(month, 'YYYY-MM') FROM months

@@ -164,7 +164,7 @@ def set_purchase_price(
     """Add what a unit costs us from the first of an open month."""
     require(user, Permission.EDIT_PURCHASE_PRICES)
     once(conn, request_key)
-    _require_month(periods.hold_open_month(conn), valid_from)
+    _require_month(periods.hold_open_month(conn, alone=True), valid_from)
     product = products.product(conn, product_id)
     _require_price(unit_price, field="unit_price")
     with conflicts(_REFUSALS):
@@ -173,6 +173,7 @@ def set_purchase_price(
             .values(product_id=product_id, valid_from=valid_from, unit_price=unit_price, recorded_by=user.id)
             .returning(purchase_prices.c.id)
         ).scalar_one()
+    billing.keep(conn, customers=None, first_month=valid_from)
     changes = {product.name_en: (None, unit_price), "valid_from": (None, valid_from)}
     audit.record(conn, "set", "purchase price", price_id, user_id=user.id, changes=changes)
     return price_id
@@ -181,7 +182,7 @@ def set_purchase_price(
 def withdraw_purchase_price(conn: Connection, price_id: int, *, user: User) -> None:
     """Take back a purchase price whose month is still open."""
     require(user, Permission.EDIT_PURCHASE_PRICES)
-    first_open = periods.hold_open_month(conn)
+    first_open = periods.hold_open_month(conn, alone=True)
     row = conn.execute(
         text("SELECT valid_from, withdrawn_at FROM purchase_prices WHERE id = :id FOR UPDATE"), {"id": price_id}
     ).one_or_none()
@@ -192,6 +193,7 @@ def withdraw_purchase_price(conn: Connection, price_id: int, *, user: User) -> N
     if row.valid_from < first_open:
         raise Conflict("Its month is closed, so it stays. Add a new one instead.")
     conn.execute(update(purchase_prices).where(purchase_prices.c.id == price_id).values(withdrawn_at=func.now()))
+    billing.keep(conn, customers=None, first_month=row.valid_from)
     changes = {"valid_from": (row.valid_from, None)}
     audit.record(conn, "withdraw", "purchase price", price_id, user_id=user.id, changes=changes)
 

@@ -68,9 +68,14 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
     """
     billing.ensure_rated(conn, *filters.months)
     rows, values = rows_statement(filters)
+    return json_rows(conn, f"{_JSON_ROW} FROM ({rows}) found", values)
+
+
+def json_rows(conn: Connection, select: str, values: dict[str, Any]) -> Iterator[bytes]:
+    """What `select` gives as a JSON list of objects, streamed in blocks."""
     # Quote and delimiter are characters that JSON always escapes, so COPY passes each object on as it is.
     statement = (
-        f"COPY (SELECT row_to_json(file) FROM ({_JSON_ROW} FROM ({rows}) found) file)"
+        f"COPY (SELECT row_to_json(file) FROM ({select}) file)"
         " TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')"
     )
     block, separator = bytearray(b"["), b"\n"

@@ -116,7 +116,7 @@ def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset
     Under amount, customers with something unpriced come first, those without charges last.
     """
     billing.ensure_rated(conn, *filters.months)
-    customers, ids = _matching(conn, filters, limit=limit, offset=offset, order=order)
+    customers, ids = matching(conn, filters, limit=limit, offset=offset, order=order)
     statement, values = rows_statement(filters, ids=ids)
     found = conn.execute(text(statement), values)
     frame = pd.DataFrame([tuple(row) for row in found], columns=list(ROW_COLUMNS), dtype=object)
@@ -133,13 +133,13 @@ WITH listed AS MATERIALIZED (
 )
 SELECT month, customer_id, number, customer, product_id, product, "start", changes, "end", amount,
        CASE WHEN product_id IS NOT NULL AND amount IS NULL THEN 'no price'
-            WHEN month >= (SELECT open_month()) THEN 'forecast' ELSE 'final' END AS state
+            WHEN month >= (SELECT open_month()) THEN 'forecast' ELSE 'final' END AS state{purchase}
   FROM (
     SELECT h.month, c.id AS customer_id, c.number, c.name AS customer, c.place, h.product_id, p.name_en AS product,
-           p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount
+           p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount{bought}
       FROM listed c
       JOIN charges h ON h.customer_id = c.id
-      JOIN products p ON p.id = h.product_id
+      JOIN products p ON p.id = h.product_id{totals}
      WHERE h.month = ANY(CAST(:months AS date[])) {products}
     {without}
   ) found
@@ -147,7 +147,7 @@ SELECT month, customer_id, number, customer, product_id, product, "start", chang
 
 _WITHOUT = """
     UNION ALL
-    SELECT m.month, c.id, c.number, c.name, c.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT m.month, c.id, c.number, c.name, c.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL{nothing}
       FROM listed c
       CROSS JOIN unnest(CAST(:months AS date[])) AS m(month)
      WHERE c.billed_from < (m.month + interval '1 month')::date
@@ -155,11 +155,22 @@ _WITHOUT = """
        AND NOT EXISTS (SELECT FROM statements s WHERE s.month = m.month AND s.customer_id = c.id
                           AND s.month = ANY(CAST(:months AS date[])))"""
 
+# What a product that we don't buy costs us is nothing; of a month that was closed before it was kept, nobody knows it.
+_PURCHASES = {
+    "purchase": ", purchase",
+    "bought": ", coalesce(h.purchase, 0 * t.purchase) AS purchase",
+    "totals": " LEFT JOIN month_totals t ON t.month = h.month AND t.product_id = h.product_id",
+    "nothing": ", NULL",
+}
 
-def rows_statement(filters: Filters, *, ids: Sequence[int] | None = None) -> tuple[str, dict[str, Any]]:
+
+def rows_statement(
+    filters: Filters, *, ids: Sequence[int] | None = None, purchases: bool = False
+) -> tuple[str, dict[str, Any]]:
     """The rows of these customers in the order of `ids`, or (None) of all that match in the order of names.
 
-    Its columns are ROW_COLUMNS. The page and the exports read the same statement.
+    Its columns are ROW_COLUMNS, and `purchase` where the caller has made sure that the reader may see it. The page and
+    the exports read the same statement.
     """
     where, values = conditions(filters)
     place = "row_number() OVER (ORDER BY c.sort_name, c.id)"
@@ -167,11 +178,13 @@ def rows_statement(filters: Filters, *, ids: Sequence[int] | None = None) -> tup
         where, values["ids"] = "c.id = ANY(CAST(:ids AS bigint[]))", list(ids)
         place = "array_position(CAST(:ids AS bigint[]), c.id)"
     without = "" if filters.products else _WITHOUT
-    statement = _ROWS.format(customers=where, products=of_products(filters), without=without, place=place)
+    parts = _PURCHASES if purchases else dict.fromkeys(_PURCHASES, "")
+    without = without.format(**parts)
+    statement = _ROWS.format(customers=where, products=of_products(filters), without=without, place=place, **parts)
     return statement, values
 
 
-def _matching(conn: Connection, filters: Filters, *, limit: int, offset: int, order: str) -> tuple[int, list[int]]:
+def matching(conn: Connection, filters: Filters, *, limit: int, offset: int, order: str) -> tuple[int, list[int]]:
     """How many customers match (at most MOST_COUNTED + 1), and the ids of one page of them."""
     where, values = conditions(filters)
     listed = _by_amount(filters, where) if order == "amount" else _by_text(filters, where, order)

@@ -17,15 +17,17 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
-from lib import deletions, import_applying, mail_sending
+from lib import deletions, import_applying, mail_sending, overviews
 
 Handler = Callable[[], bool]
 
-# What there is to do, in this order in each round. A kind is named as in the view `jobs`.
+# What there is to do, in this order in each round. A kind is named as in the view `jobs`; the overview is no job, only
+# read before somebody waits for it.
 HANDLERS: dict[str, Handler] = {
     "mail": mail_sending.send_one,
     "erasure": deletions.erase_one,
     "import": import_applying.apply_one,
+    "overview": overviews.keep_ready,
 }
 
 IDLE_SECONDS = 1.0

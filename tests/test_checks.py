@@ -41,6 +41,8 @@ KEPT = {"charges are", "statement is", "totals of"}
         ("DELETE FROM statements WHERE month = '2026-07-01'", {"statement is"}),
         ("UPDATE month_totals SET amount = amount - 1", {"totals of"}),
         ("UPDATE month_totals SET quantity = 0", {"totals of"}),
+        ("UPDATE month_totals SET purchase = purchase + 1, internal = internal + 1", {"totals of"}),
+        ("UPDATE charges SET purchase = 1 WHERE month = '2026-07-01' AND amount = 45", {"charges are", "totals of"}),
         ("DELETE FROM rated_months WHERE month = '2026-06-01'", {"Every closed month"}),
         ("DELETE FROM months WHERE state = 'open'", {"Months are closed"}),
         ("UPDATE months SET month = '2026-05-01' WHERE state <> 'open'", {"Months are closed", "Every closed month"}),

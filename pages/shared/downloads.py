@@ -6,8 +6,8 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from lib import clock, customer_exports, db, report_files, report_filters, sessions
-from lib.auth import Permission
+from lib import clock, customer_exports, db, overview_tables, overviews, report_files, report_filters, sessions
+from lib.auth import Permission, User
 from lib.db import Connection
 from lib.errors import BillingError
 from lib.sessions import SESSION_COOKIE
@@ -63,9 +63,30 @@ def customers(request: Request) -> Response:
     return PlainTextResponse(NO_SUCH, 404)
 
 
+def overview(request: Request) -> Response:
+    """/exports/overview.json: the first page's table, by price or in detail (row G17)."""
+    asked = request.query_params
+    view = asked.get("view", "")
+    with db.transaction() as conn:
+        refused = _refused(conn, request)
+        if refused is not None:
+            return refused
+        user = _person(conn, request)
+        shown = overviews.shown_months(conn, today=clock.today(conn)) or ()
+    month = next((each for each in shown if f"{each:%Y-%m}" == asked.get("month")), None)
+    if month is None or view not in overview_tables.VIEWS or user is None:
+        return PlainTextResponse("Name one of the months that the Overview shows, and by price or in detail.", 400)
+    name = overview_tables.file_name(month, view)
+    return _streamed(lambda conn: overview_tables.export_json(conn, month, view=view, user=user), name, JSON)
+
+
+def _person(conn: Connection, request: Request) -> User | None:
+    return sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
+
+
 def _refused(conn: Connection, request: Request) -> Response | None:
     """Why this browser may not export, or None where it may."""
-    user = sessions.user_of(conn, request.cookies.get(SESSION_COOKIE))
+    user = _person(conn, request)
     if user is None or user.unready:
         return PlainTextResponse("You are signed out. Sign in, then export again.", 401)
     if not user.may(Permission.READ):

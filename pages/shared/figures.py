@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -22,19 +23,24 @@ def styled(
     figure: go.Figure, *, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: str = ",.0f"
 ) -> go.Figure:
     """The margins, axes and hover that all figures share."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        hovermode="x unified",
-        showlegend=len(figure.data) > 1,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
-        bargap=0.35,
-    )
-    figure.update_xaxes(title=x_title, showgrid=False, fixedrange=True, automargin=True)
-    figure.update_yaxes(
-        title=y_title, tickformat=y_format, rangemode="tozero", fixedrange=True, automargin=True, zeroline=False
-    )
-    return figure
+    look = _look(y_title=y_title, x_title=x_title, height=height, y_format=y_format)
+    return figure.update_layout(look, showlegend=len(figure.data) > 1)
+
+
+def _look(*, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: str = ",.0f") -> dict[str, Any]:
+    """As one layout: plotly checks each update anew, which takes longer than drawing."""
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        "bargap": 0.35,
+        "xaxis": {"title": {"text": x_title}, "showgrid": False, "fixedrange": True, "automargin": True},
+        "yaxis": {
+            "title": {"text": y_title}, "tickformat": y_format, "rangemode": "tozero", "fixedrange": True,
+            "automargin": True, "zeroline": False,
+        },
+    }  # fmt: skip
 
 
 def curve(
@@ -99,6 +105,36 @@ def stacked_months(series: pd.DataFrame, names: Mapping[int, str], *, first_open
     figure.update_xaxes(tickvals=labels[::-3][::-1])
     legend = {"traceorder": "normal", "yanchor": "top", "y": -0.12}
     return figure.update_layout(barmode="relative", bargap=0.3, legend=legend)
+
+
+def by_month(
+    months: Sequence[date],
+    bars: Mapping[str, Sequence[Decimal | int | None]],
+    *,
+    y_title: str,
+    decimals: int,
+    first_open: date,
+) -> go.Figure:
+    """Figures by month, stacked, a colour per name; months that are open are faded."""
+    labels = [month.strftime("%b %Y") for month in months]
+    layout = _look(y_title=y_title) | {"barmode": "stack", "bargap": 0.3, "showlegend": len(bars) > 1}
+    # One label a quarter or so: two years of names would stand on end.
+    layout["xaxis"]["tickvals"] = labels[::-1][:: 1 if len(labels) < 9 else 4][::-1]
+    layout["legend"]["traceorder"] = "normal"
+    opacity = [0.5 if month >= first_open else 1.0 for month in months]
+    shown = f"%{{y:,.{decimals}f}}" + ("<extra></extra>" if len(bars) == 1 else "")
+    data = [
+        {
+            "type": "bar",
+            "x": labels,
+            "y": [None if value is None else float(value) for value in values],
+            "name": name,
+            "marker": {"opacity": opacity},
+            "hovertemplate": shown,
+        }
+        for name, values in bars.items()
+    ]
+    return go.Figure({"data": data, "layout": layout})
 
 
 def steps(days: Sequence[date], quantities: Sequence[int], *, y_title: str) -> go.Figure:

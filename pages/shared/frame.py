@@ -23,6 +23,7 @@ class Entry(NamedTuple):
 
 
 PAGES = (
+    Entry("overview.py", "Overview", "dashboard", "Billing", Permission.READ),
     Entry("customers.py", "Customers", "groups", "Billing", Permission.READ),
     Entry("cost_overview.py", "Cost Overview", "bar_chart", "Billing", Permission.READ),
     Entry("invoices.py", "Invoices", "receipt_long", "Billing", Permission.READ),

@@ -127,7 +127,9 @@ def page(new_browser: Callable[..., BrowserContext]) -> Page:
 def sign_in(new_browser: Callable[..., BrowserContext], app: Server) -> Callable[..., Page]:
     """`sign_in(Role.SALES, "/account")`: a new browser on that page, with the cookie that signing in would leave."""
 
-    def open_(role: Role = Role.ADMIN, path: str = "/", *, color_scheme: Literal["light", "dark"] = "light") -> Page:
+    def open_(
+        role: Role = Role.ADMIN, path: str = "/customers", *, color_scheme: Literal["light", "dark"] = "light"
+    ) -> Page:
         with db.transaction() as conn:
             token = people.sign_in(conn, people.hire(conn)[role])
         context = new_browser()

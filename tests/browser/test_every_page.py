@@ -18,7 +18,8 @@ SignIn = Callable[..., Page]
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 20)
 # Address → the heading that says that the page is there.
 PAGES = {
-    "/": "Customers",
+    "/": "Overview",
+    "/customers": "Customers",
     "/cost_overview": "Cost Overview",
     "/invoices": "Invoices",
     "/month_close": "Month close: June 2026",

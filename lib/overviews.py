@@ -1,0 +1,271 @@
+"""The first page: last month, this one and the forecast, what is open, and what needs attention (row G17).
+
+All of it is read from figures that are kept ready: `month_totals` for amounts, purchases and IPs,
+indexes or `kept_figures` for the rest. The forecast is the next month with the bookings known today; it is rated once
+and then kept up to date by each write, as the open month is. So the page costs the same with a
+hundred customers and with 100,000.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lib import billing, customer_lists, db, kept_figures, periods, quota_warnings
+from lib.auth import Permission, User, require
+from lib.clock import month_of, months_between, next_month
+from lib.clock import today as today_of
+
+# So many months are charted, the current one the last of them.
+CHARTED = 24
+SHORT = 6
+# Counting stops here: what needs attention more often needs no exact number.
+MOST_COUNTED = 1_000
+# So many days before its end a customer is called ending, as in the list.
+ENDING_DAYS = 28
+KINDS = {"managed": "Managed", "self_service": "Self-service", "project": "Project", "free": "Free"}
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month's net income and its IPs at its end. `final` once it is closed; before, the bookings known today.
+
+    `ips_internal` is None for a month that was closed before it was kept.
+    """
+
+    month: date
+    final: bool
+    income: Decimal
+    ips: int
+    ips_internal: int | None
+    ip_income: Decimal
+
+    @property
+    def ips_external(self) -> int | None:
+        """IPs that are not internal."""
+        return None if self.ips_internal is None else self.ips - self.ips_internal
+
+    @property
+    def average_ip_price(self) -> Decimal | None:
+        """What an IP brings in on average, for display only; None at 0 IPs (`billing-rules`, Prices)."""
+        return self.ip_income / self.ips if self.ips else None
+
+
+@dataclass(frozen=True)
+class Receivables:
+    """What issued invoices still wait for: gross, less what was paid on them; and what of that is overdue."""
+
+    open: Decimal
+    open_count: int
+    overdue: Decimal
+    overdue_count: int
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that needs attention: its name in NOTICES, and how often; MOST_COUNTED + 1 stands for more."""
+
+    name: str
+    count: int
+
+
+def shown_months(conn: Connection, *, today: date) -> tuple[date, date, date] | None:
+    """The last month, the current one and the next; None before the company is set up."""
+    first_open = periods.open_month(conn)
+    if first_open is None:
+        return None
+    # Before its first booking month, a company looks forward to that.
+    current = max(month_of(today), first_open if _nothing_closed(conn) else month_of(today))
+    return next_month(current, by=-1), current, next_month(current)
+
+
+def history(conn: Connection, *, today: date) -> list[Month]:
+    """The charted months and the one after them, the earliest first; those without charges are left out."""
+    shown = shown_months(conn, today=today)
+    if shown is None:
+        return []
+    _rate(conn, shown[2])
+    found = conn.execute(
+        text("""
+            SELECT t.month, t.month < open_month() AS final, sum(t.amount) AS income,
+                   coalesce(sum(t.quantity) FILTER (WHERE p.kind = 'ips'), 0)::bigint AS ips,
+                   CASE WHEN count(*) FILTER (WHERE p.kind = 'ips' AND t.internal IS NULL) = 0
+                        THEN coalesce(sum(t.internal) FILTER (WHERE p.kind = 'ips'), 0)::bigint END AS ips_internal,
+                   coalesce(sum(t.amount) FILTER (WHERE p.kind = 'ips'), 0) AS ip_income
+              FROM month_totals t JOIN products p ON p.id = t.product_id
+             WHERE t.month > :after AND t.month <= :last AND t.charges > 0
+             GROUP BY t.month ORDER BY t.month"""),
+        {"after": next_month(shown[1], by=-CHARTED), "last": shown[2]},
+    )
+    return [Month(**row._mapping) for row in found]
+
+
+def purchases(conn: Connection, months: Sequence[date], *, user: User) -> dict[date, Decimal | None]:
+    """What our vendors get for these months; None for one that was closed before it was kept. For finance and admins.
+
+    The same measured quantities and days as are charged, at the purchase price that rules the month.
+    """
+    require(user, Permission.SEE_PURCHASE_PRICES)
+    if months:
+        _rate(conn, max(months))
+    found = conn.execute(
+        text("""SELECT month, CASE WHEN count(*) = count(purchase) THEN sum(purchase) END AS purchase
+                  FROM month_totals WHERE month = ANY(CAST(:months AS date[])) AND charges > 0 GROUP BY month"""),
+        {"months": list(months)},
+    )
+    return {row.month: row.purchase for row in found}
+
+
+def receivables(conn: Connection, *, today: date) -> Receivables:
+    """Issued invoices that are not paid in full. Credit notes and cancellations wait for no money."""
+    added_up = partial(_receivables, conn, today)
+    found = kept_figures.figure(conn, "receivables", added_up, table="invoices", today=today)
+    return Receivables(Decimal(found["open"]), found["open_count"], Decimal(found["overdue"]), found["overdue_count"])
+
+
+def _receivables(conn: Connection, today: date) -> Mapping[str, Any]:
+    row = conn.execute(
+        text("""
+            SELECT (coalesce(sum(gross), 0) - coalesce(sum(paid), 0))::text AS open, count(*) AS open_count,
+                   (coalesce(sum(gross) FILTER (WHERE due_on < :today), 0)
+                    - coalesce(sum(paid) FILTER (WHERE due_on < :today), 0))::text AS overdue,
+                   count(*) FILTER (WHERE due_on < :today) AS overdue_count
+              FROM (SELECT due_on, gross, CASE WHEN state = 'partly_paid' THEN
+                           (SELECT sum(amount) FROM payments WHERE invoice_id = i.id) END AS paid
+                      FROM invoices i WHERE kind = 'invoice' AND state IN ('issued', 'partly_paid')) waiting"""),
+        {"today": today},
+    ).one()
+    return dict(row._mapping)
+
+
+def subscriptions(conn: Connection, months: Sequence[date], *, today: date) -> dict[date, dict[str, int]]:
+    """How many customers of each of KINDS a month has: billed in it, or a test that hasn't ended before it.
+
+    A test is free, and so is who pays nothing; who pays by project key is a project. Deactivated, locked and erased
+    customers are none. Kinds are those of today.
+    """
+    added_up = partial(_subscriptions, conn, months, today)
+    found = kept_figures.figure(conn, "subscriptions", added_up, table="customers", today=today)
+    if set(found) != {month.isoformat() for month in months}:
+        found = added_up()
+    return {month: found[month.isoformat()] for month in months}
+
+
+def _subscriptions(conn: Connection, months: Sequence[date], today: date) -> Mapping[str, Any]:
+    counted = ", ".join(
+        f"""count(*) FILTER (WHERE since < CAST(:after{n} AS date)
+                                  AND (ends_on IS NULL OR ends_on >= CAST(:first{n} AS date))) AS in_{n}"""
+        for n in range(len(months))
+    )
+    values = {f"first{n}": month for n, month in enumerate(months)}
+    values |= {f"after{n}": next_month(month) for n, month in enumerate(months)}
+    found = conn.execute(
+        text(f"""
+            SELECT CASE WHEN phase = 'test' OR payment_method = 'free' THEN 'free'
+                        WHEN payment_method = 'project_key' THEN 'project' ELSE service_mode END AS kind, {counted}
+              FROM (SELECT phase, payment_method, service_mode, ends_on,
+                           coalesce(billed_from, least(created_at::date, CAST(:today AS date))) AS since
+                      FROM customers WHERE erased_at IS NULL AND active AND locked_at IS NULL) customer
+             GROUP BY 1"""),
+        values | {"today": today},
+    ).all()
+    return {month.isoformat(): {row.kind: row._mapping[f"in_{n}"] for row in found} for n, month in enumerate(months)}
+
+
+def first_steps(conn: Connection) -> dict[str, bool]:
+    """What a new company does first, in this order, and whether it did."""
+    row = conn.execute(
+        text("""SELECT EXISTS (SELECT FROM company WHERE name <> '') AS company,
+                       EXISTS (SELECT FROM months) AS month,
+                       EXISTS (SELECT FROM prices WHERE withdrawn_at IS NULL) AS prices,
+                       EXISTS (SELECT FROM customers) AS customers,
+                       EXISTS (SELECT FROM bookings) AS bookings""")
+    ).one()
+    return dict(row._mapping)
+
+
+def keep_ready() -> bool:
+    """For the worker: rate and add up what the first page shows before anybody waits. Returns False: never busy."""
+    with db.transaction() as conn:
+        today = today_of(conn)
+        shown = shown_months(conn, today=today)
+        if shown is None:
+            return False
+        _rate(conn, shown[2])
+        figures = {
+            "receivables": partial(_receivables, conn, today),
+            "subscriptions": partial(_subscriptions, conn, shown, today),
+        }
+        for name in kept_figures.ageing(conn):
+            kept_figures.renewed(conn, name, figures[name], today=today)
+    return False
+
+
+# ---------------------------------------------------------------------------------- what needs attention
+
+_ENDING = f"""SELECT FROM customers c WHERE c.phase = '{{phase}}' AND c.erased_at IS NULL
+                 AND c.ends_on BETWEEN :today AND CAST(:today AS date) + {ENDING_DAYS}
+                 AND {customer_lists.STATUS} = 'ending'"""
+
+# Each with what it is counted by, and who can do something about it.
+_NOTICES = {
+    "months_to_close": (
+        "SELECT FROM generate_series(open_month()::timestamp, CAST(:last AS timestamp), interval '1 month')",
+        Permission.CLOSE_MONTHS,
+    ),
+    "unpriced": ("SELECT FROM statements WHERE month = :current AND amount IS NULL", Permission.READ),
+    "unbilled": (
+        "SELECT FROM statements WHERE invoice_id IS NULL AND amount <> 0 AND month < open_month()",
+        Permission.READ,
+    ),
+    "drafts": ("SELECT FROM invoices WHERE state = 'draft'", Permission.READ),
+    "overdue": (
+        """SELECT FROM invoices WHERE kind = 'invoice' AND state IN ('issued', 'partly_paid')
+              AND due_on < :today""",
+        Permission.READ,
+    ),
+    "ending_tests": (_ENDING.format(phase="test"), Permission.READ),
+    "ending_billed": (_ENDING.format(phase="billed"), Permission.READ),
+    "deletions": (
+        "SELECT FROM deletions WHERE taken_back_at IS NULL AND erased_at IS NULL",
+        Permission.READ,
+    ),
+    "duties": ("SELECT FROM duties WHERE signed_off_at IS NULL", Permission.READ),
+    "failed_mails": ("SELECT FROM mails WHERE state = 'failed'", Permission.EDIT_SETTINGS),
+    "quota_warnings": (
+        f"SELECT FROM customers c WHERE c.erased_at IS NULL AND {quota_warnings.WARNED}",
+        Permission.READ,
+    ),
+}
+NOTICES = tuple(_NOTICES)
+
+
+def attention(conn: Connection, *, today: date, user: User) -> list[Notice]:
+    """What there is to look after, in the order of NOTICES, as far as this person can do something about it."""
+    asked = {name: counted for name, (counted, permission) in _NOTICES.items() if user.may(permission)}
+    one = "SELECT '{}' AS name, (SELECT count(*) FROM ({} LIMIT {}) found) AS count"
+    statement = " UNION ALL ".join(one.format(name, sql, MOST_COUNTED + 1) for name, sql in asked.items())
+    current = month_of(today)
+    values = {
+        "today": today,
+        "current": current,
+        "last": next_month(current, by=-1),
+        "warning_levels": list(quota_warnings.LEVELS),
+    }
+    found = conn.execute(text(statement), {name: values[name] for name in values if f":{name}" in statement})
+    counts: dict[str, int] = dict(found.tuples().all())
+    return [Notice(name, counts[name]) for name in NOTICES if counts.get(name)]
+
+
+def _rate(conn: Connection, until: date) -> None:
+    first_open = periods.open_month(conn)
+    if first_open is not None and first_open <= until:
+        billing.ensure_rated(conn, *months_between(first_open, until))
+
+
+def _nothing_closed(conn: Connection) -> bool:
+    return not conn.scalar(text("SELECT EXISTS (SELECT FROM months WHERE state <> 'open')"))
