@@ -1,7 +1,7 @@
 """What a customer's fields may hold: choices, and checks of what was typed (rows N4, N5, S1, D1, D2)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -81,6 +81,14 @@ def checked_tag(value: Any, *, field: str) -> str:
     if not _TAG.fullmatch(tag):
         raise Invalid("A tag begins with a letter or digit and has letters, digits, spaces and . & + - _", field=field)
     return tag
+
+
+def checked_tags(values: Sequence[Any], *, field: str) -> list[str]:
+    """Tags in their order, each once; at most MOST_TAGS of them."""
+    tags = list(dict.fromkeys(checked_tag(value, field=field) for value in values))
+    if len(tags) > MOST_TAGS:
+        raise Invalid(f"A customer has at most {MOST_TAGS} tags.", field=field)
+    return tags
 
 
 def require_tax_id(customer: Mapping[str, Any]) -> None:

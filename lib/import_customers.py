@@ -1,7 +1,7 @@
 """Customers from a file: added, or changed by number (row B11).
 
-What a row may say is what the forms of a customer may: the same checks decide. A file adds customers
-and edits data; converting, ending and deactivating what is there keep their own buttons.
+What a row may say is what the forms of a customer may: the same checks decide. A file adds customers,
+edits data, tags and end dates; converting and deactivating what is there keep their own buttons.
 """
 
 import re
@@ -10,7 +10,8 @@ from datetime import date
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Boolean, Connection, Row, text
+from sqlalchemy import ARRAY, Boolean, Connection, Row, text
+from sqlalchemy.dialects import postgresql
 
 from lib import customer_fields, customer_states, customers, periods, tables, vat
 from lib.audit import Change
@@ -40,7 +41,7 @@ _ONCE = ("number", "phase", "ends_on", "billed_from")
 _CHECK = ("vat_id", "vat_id_valid", "vat_id_checked_on")
 # What decides about a customer that is there, beside the fields that the file fills.
 _STATE = (
-    *("id", "number", "name", "phase", "ends_on", "service_mode", "marked_for_deletion_at", "erased_at"),
+    *("id", "number", "name", "phase", "billed_from", "ends_on", "service_mode", "marked_for_deletion_at", "erased_at"),
     *(*LINKED, *_CHECK, *TAX),
 )
 _Known = Mapping[str, Row[Any]]
@@ -64,7 +65,7 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
     _refuse_confusion(conn, rows, known)
     refused = {row.id: sentence for row in known.values() if (sentence := refusal(conn, row))}
     asks = cache(lambda country: vat.asks_vies(conn, country=country))
-    planner = _Planner(columns, known, refused, asks, start=max(today, first_open), today=today)
+    planner = _Planner(columns, known, refused, asks, first_open=first_open, today=today)
     names = tuple(rows.values)
     planned = []
     for line, *cells in zip(rows.lines, *rows.values.values(), strict=True):
@@ -96,10 +97,11 @@ class _Planner:
         refused: Mapping[int, str],
         asks_vies: Callable[[str], bool],
         *,
-        start: date,
+        first_open: date,
         today: date,
     ) -> None:
-        self.columns, self.known, self.refused, self.start, self.today = columns, known, refused, start, today
+        self.columns, self.known, self.refused, self.today = columns, known, refused, today
+        self.first_open, self.start = first_open, max(today, first_open)
         self.asks_vies = asks_vies
         self.empty = {name: _default(name) for name in columns}
         self.combined: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -111,7 +113,8 @@ class _Planner:
             return Planned(line, CREATED, 0, None, None, self._new(said))
         if before.id in self.refused:
             raise Invalid(self.refused[before.id], field="number")
-        _require_same_verbs(said, before)
+        _require_same_phase(said, before)
+        self._require_end(said, before)
         old = tuple(before._mapping[name] for name in self.columns)
         said |= self._together(said, before)
         _require_editable(said, before)
@@ -140,6 +143,12 @@ class _Planner:
         values["phase"], values["ends_on"] = "billed" if billed else "test", ends_on
         values["billed_from"] = self.start if billed else None
         return tuple(values[name] for name in self.columns)
+
+    def _require_end(self, said: Mapping[str, Any], before: Row[Any]) -> None:
+        ends_on = said.get("ends_on", before.ends_on)
+        if ends_on != before.ends_on:
+            earliest = max(self.first_open, before.billed_from or self.first_open)
+            customers.require_end_date(ends_on, billed=before.phase == "billed", earliest=earliest)
 
     def _together(self, said: dict[str, Any], before: Row[Any]) -> dict[str, Any]:
         """What the linked fields say together, where the row says anything new of them."""
@@ -173,7 +182,7 @@ def _require_editable(said: Mapping[str, Any], before: Row[Any]) -> None:
         customer_fields.require_tax_id(dict(before._mapping) | dict(said))
 
 
-def _require_same_verbs(said: Mapping[str, Any], before: Row[Any]) -> None:
+def _require_same_phase(said: Mapping[str, Any], before: Row[Any]) -> None:
     if said.get("phase", before.phase) != before.phase:
         way = (
             "is a test customer. Convert it to billed on its own page; a file doesn't."
@@ -181,9 +190,6 @@ def _require_same_verbs(said: Mapping[str, Any], before: Row[Any]) -> None:
             else "is billed and never becomes a test customer again."
         )
         raise Invalid(f"{before.number} {way}", field="phase")
-    if said.get("ends_on", before.ends_on) != before.ends_on:
-        now = f"ends on {before.ends_on:%d %b %Y}" if before.ends_on else "has no end date"
-        raise Invalid(f"{before.number} {now}. Change that on its own page; a file doesn't.", field="ends_on")
 
 
 def _known(conn: Connection, rows: Rows, columns: Sequence[str], *, hold: bool) -> _Known:
@@ -226,6 +232,8 @@ def _refuse_confusion(conn: Connection, rows: Rows, known: _Known) -> None:
 
 def _default(name: str) -> Any:
     column = tables.customers.c[name]
+    if isinstance(column.type, ARRAY):
+        return []
     stated = getattr(column.server_default, "arg", None)
     return stated == "true" if isinstance(column.type, Boolean) else stated
 
@@ -235,7 +243,7 @@ def _told(columns: Sequence[str], row: Planned) -> dict[str, Change]:
     told: dict[str, Change] = {
         name: (old, new)
         for name, old, new in zip(columns, before, row.after, strict=True)
-        if old != new and (row.before is not None or new not in ("", False)) and name != "billed_from"
+        if old != new and (row.before is not None or new not in ("", False, [])) and name != "billed_from"
     }
     if "phase" in told:
         told["phase"] = (None, PHASES[told["phase"][1]])
@@ -253,6 +261,24 @@ def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: da
         _add(conn, planned, added, today=today, user=user)
     if changed:
         _change(conn, planned, changed, user=user)
+        move_ends(conn, planned, changed, today=today, user=user)
+
+
+def moving(planned: Plan, rows: Sequence[Planned]) -> list[Planned]:
+    """Those of the rows that give a customer who is there another end date: they change charges."""
+    at = planned.columns.index("ends_on")
+    return [row for row in rows if row.before is not None and row.before[at] != row.after[at]]
+
+
+def move_ends(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
+    """Write the end dates of these rows and what follows from them in the history; the caller rates the customers."""
+    at, first_open = planned.columns.index("ends_on"), periods.hold_open_month(conn)
+    ends = {row.customer_id: row.after[at] for row in moving(planned, rows)}
+    by_day: dict[date | None, list[customers.Customer]] = {}
+    for customer in customers.several(conn, sorted(ends), hold=True) if ends else ():
+        by_day.setdefault(ends[customer.id], []).append(customer)
+    for ends_on, several in by_day.items():
+        customers.move_ends(conn, several, ends_on, first_open=first_open, today=today, user=user)
 
 
 def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
@@ -280,10 +306,14 @@ def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: dat
 
 
 def _change(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: User) -> None:
-    types = {"id": "bigint"} | {f"after_{name}": str(tables.customers.c[name].type) for name in planned.columns}
+    types = {"id": "bigint"} | {f"after_{name}": _type(name) for name in planned.columns}
     staged(conn, "import_written", types, ((row.target_id, *row.after) for row in rows))
     values = ", ".join(f"{name} = w.after_{name}" for name in planned.columns if name not in _ONCE)
     conn.execute(
         text(f"UPDATE customers c SET {values}, version = c.version + 1 FROM import_written w WHERE w.id = c.id")
     )
     logged(conn, "edit", "customer", planned, ((row.target_id, row) for row in rows), user=user)
+
+
+def _type(name: str) -> str:
+    return tables.customers.c[name].type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]

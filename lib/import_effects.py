@@ -1,19 +1,19 @@
-"""What an import of bookings would change of the charges: said before anybody applies it (row B11).
+"""What an import of bookings or end dates would change of the charges: said before anybody applies it (row B11).
 
 The rows are written, the customers rated, and all of it is rolled back: the figures are those that
 the import would leave, by the code that rates everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import billing, import_bookings
+from lib import billing, import_bookings, import_customers
 from lib.auth import User
-from lib.import_plans import Plan, id_array
+from lib.import_plans import Plan, Planned, id_array
 
 MOST_AFFECTED = 10
 _Amounts = dict[tuple[date, int], Decimal | None]
@@ -57,16 +57,37 @@ class Effect:
     second_plans: set[int]
 
 
-def of(conn: Connection, planned: Plan, *, today: date, user: User) -> Effect:
+def of_bookings(conn: Connection, planned: Plan, *, today: date, user: User) -> Effect:
     """The effect of a plan of bookings. Writes nothing that stays."""
     rows = planned.changing()
+
+    def write() -> set[int]:
+        import_bookings.append(conn, rows, user=user)
+        return import_bookings.second_plans(conn, rows)
+
+    return _of(conn, planned, rows, write, today=today)
+
+
+def of_ends(conn: Connection, planned: Plan, *, today: date, user: User) -> Effect | None:
+    """The effect of the end dates in a plan of customers; None where it changes none. Writes nothing that stays."""
+    rows = import_customers.moving(planned, planned.changing())
+
+    def write() -> set[int]:
+        import_customers.move_ends(conn, planned, rows, today=today, user=user)
+        return set()
+
+    return _of(conn, planned, rows, write, today=today) if rows else None
+
+
+def _of(
+    conn: Connection, planned: Plan, rows: Sequence[Planned], write: Callable[[], set[int]], *, today: date
+) -> Effect:
     ids = id_array(row.customer_id for row in rows)
     months = billing.open_months(conn, today=today)
     billing.ensure_rated(conn, *months)
     before = _amounts(conn, months, ids)
     with conn.begin_nested() as dry_run:
-        import_bookings.append(conn, rows, user=user)
-        second_plans = import_bookings.second_plans(conn, rows)
+        second_plans = write()
         after = _amounts(conn, months, ids)
         dry_run.rollback()
     names = {row.customer_id: planned.named(row) for row in rows}

@@ -5,6 +5,7 @@ write things: choices in German or English words, days as 2026-06-30 or 30.06.20
 1.234,56 or 1,234.56.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Field:
     needed: bool = False
     filled: bool = False
     clears: bool = False
-    empty: Any = ""
+    empty: Any = dataclasses.field(default="", hash=False)  # a list of tags can be empty, too
     measured: bool = False
 
 

@@ -1,5 +1,6 @@
 """The five kinds of import with their columns (row B11); `docs/imports.md` shows them in tables."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -38,6 +39,11 @@ def _expiry(cell: str) -> Any:
     return customer_fields.checked_field("licence_expires_on", day(cell))
 
 
+def _tags(cell: str) -> list[str]:
+    """Tags with commas or semicolons between; they replace those that a customer has."""
+    return customer_fields.checked_tags([tag for tag in re.split("[,;]", cell) if tag.strip()], field="tags")
+
+
 def _contact(name: str) -> Callable[[str], Any]:
     """By the rule of the contact's form."""
     return partial(contacts.checked_field, name)
@@ -62,8 +68,8 @@ CUSTOMERS = Kind(
     "customers",
     "Customers",
     "a customer",
-    "A row whose number is known changes that customer; any other adds one. Phase and end date are "
-    "those of new customers: what is there is converted or ended on its own page.",
+    "A row whose number is known changes that customer; any other adds one. Phase and service mode are those of new "
+    "customers: what is there is converted on its own page.",
     (
         Field("number", "Number", number, (*_NUMBERS, "Kunde"), "C-10001"),
         Field("name", "Name", of_customer("name"), ("Company name", "Company", "Customer", "Firma", "Firmenname"),
@@ -122,6 +128,8 @@ CUSTOMERS = Kind(
         _text("console_url", "Console address", "Console URL", "Console", "Konsole"),
         Field("licence_expires_on", "Licence expires on", _expiry, ("Licence expiry", "Lizenzablauf", "Lizenz bis"),
               clears=True, empty=None),
+        Field("tags", "Tags", _tags, ("Tag list", "Labels", "Schlagworte", "Schlagwörter", "Etiketten"),
+              "Key account, Nord", clears=True, empty=[]),
     ),
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What the rows of an import would do, and the tables by which they are done set-based (row B11)."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,5 +194,8 @@ def _written(value: Any) -> str:
     """A value as COPY reads it."""
     if value is None:
         return "\\N"
+    if isinstance(value, list):
+        elements = (re.sub(r'(["\\])', r"\\\1", element) for element in value)
+        value = "{" + ",".join(f'"{element}"' for element in elements) + "}"
     # The characters that COPY gives a meaning.
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

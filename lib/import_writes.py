@@ -62,6 +62,8 @@ def write(
         progress(done)
     if kind is BOOKINGS:
         billing.keep(conn, customers=sorted({row.customer_id for row in changing}))
+    if kind is CUSTOMERS and (moved := import_customers.moving(plan, changing)):
+        billing.keep(conn, customers=sorted(row.customer_id for row in moved))
 
 
 def refuse_second_plans(rows: Rows, plan: Plan, customers: set[int]) -> None:

@@ -20,7 +20,7 @@ from lib.errors import Conflict, Invalid, NotFound
 from lib.import_effects import Effect
 from lib.import_fields import Kind
 from lib.import_files import Form, Sheet
-from lib.import_kinds import BOOKINGS, KINDS
+from lib.import_kinds import BOOKINGS, CUSTOMERS, KINDS
 from lib.import_plans import UNCHANGED, Plan
 from lib.import_rows import Fault, Reading, Rows
 from lib.requests import once
@@ -46,7 +46,7 @@ class Report:
     """What a check found. `created`, `updated` and `unchanged` count the rows without a fault.
 
     `changes` are the first MOST_SHOWN rows that would change something; `effect` is that of bookings
-    on the charges, None for all other kinds, which change none.
+    and end dates on the charges, None where there are none: nothing else changes any.
     """
 
     rows: int
@@ -125,8 +125,10 @@ def check(conn: Connection, kind: Kind, sheet: Sheet, reading: Reading, *, today
     plan = import_writes.planned(conn, kind, rows, today=today, hold=False)
     effect = None
     if kind is BOOKINGS and plan.changing():
-        effect = import_effects.of(conn, plan, today=today, user=user)
+        effect = import_effects.of_bookings(conn, plan, today=today, user=user)
         import_writes.refuse_second_plans(rows, plan, effect.second_plans)
+    elif kind is CUSTOMERS:
+        effect = import_effects.of_ends(conn, plan, today=today, user=user)
     counts = Counter(row.outcome for row in plan.rows)
     return Report(
         rows=sheet.rows,

@@ -24,6 +24,8 @@ def value(stored: Any) -> str:
     """A stored value as a person reads it."""
     if stored is None or stored == "":
         return ui.NOTHING
+    if isinstance(stored, list):
+        return ", ".join(map(value, stored)) or ui.NOTHING
     if isinstance(stored, date):
         return ui.day(stored)
     if isinstance(stored, bool):
