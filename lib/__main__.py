@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from sqlalchemy.exc import OperationalError
 
-from lib import commands, db, local, staff
+from lib import commands, db, local, portal_role, staff
 from lib.errors import BillingError
 
 Command = Callable[[argparse.Namespace], int]
@@ -20,6 +20,17 @@ def migrate(_: argparse.Namespace) -> int:
     with db.transaction() as conn:
         db.migrate(conn)
         print(f"The database is at version {db.schema_version(conn)}.")
+    with db.transaction() as conn:
+        for role in portal_role.renew(conn):
+            print(f"{role} has the portal's rights in it, and no others.")
+    return 0
+
+
+def grant_portal(given: argparse.Namespace) -> int:
+    """Give a database role exactly the rights that the portal needs, for PORTAL_DATABASE_URL."""
+    with db.transaction() as conn:
+        portal_role.grant(conn, given.role)
+    print(f"{given.role} has the portal's rights, and no others. Point PORTAL_DATABASE_URL to it.")
     return 0
 
 
@@ -50,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     known = parser.add_subparsers(required=True, metavar="command")
 
     _add(known, "migrate", migrate)
+    _add(known, "grant-portal", grant_portal).add_argument("role", help="a role that exists and may sign in")
     first = _add(known, "create-admin", create_admin)
     first.add_argument("username")
     first.add_argument("--name", help="the person's name (default: the user name)")

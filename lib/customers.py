@@ -12,7 +12,18 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
-from lib import audit, billing, customer_fields, customer_states, fields, lifecycles, periods, sessions, vat
+from lib import (
+    audit,
+    billing,
+    customer_fields,
+    customer_states,
+    fields,
+    lifecycles,
+    periods,
+    portal_scope,
+    sessions,
+    vat,
+)
 from lib.auth import Permission, User, require
 from lib.customer_fields import PHASES, SERVICE_MODES
 from lib.customer_states import Action
@@ -335,9 +346,7 @@ def _switch(conn: Connection, customer_id: int, action: Action, *, reason: str, 
 def set_tags(conn: Connection, customer_id: int, *, tags: Sequence[str], user: User) -> None:
     """Replace a customer's tags, by which lists are filtered. Raises Invalid at the field."""
     require(user, Permission.EDIT_CUSTOMERS)
-    wanted = list(dict.fromkeys(customer_fields.checked_tag(tag, field="tags") for tag in tags))
-    if len(wanted) > customer_fields.MOST_TAGS:
-        raise Invalid(f"A customer has at most {customer_fields.MOST_TAGS} tags.", field="tags")
+    wanted = customer_fields.checked_tags(tags, field="tags")
     before = held_for_change(conn, customer_id)
     if before.tags != wanted:
         rewrite(conn, customer_id, tags=wanted)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from lib import customers, vault
+from lib import customers, portal_scope, vault
 from lib.db import conflicts
 from lib.errors import Conflict, NotFound
 from lib.tables import customer_users, user_links
@@ -65,6 +65,7 @@ def secret(conn: Connection, link_id: int) -> str:
 
 def user_of(conn: Connection, given: str, purpose: str) -> int | None:
     """Whose link this is, if it works now; None otherwise. Uses nothing up: for the page that it opens."""
+    portal_scope.enter_by(conn, "link", given)
     user_id: int | None = conn.scalar(
         select(user_links.c.user_id).where(
             user_links.c.token_hash == _hash(given),
@@ -97,6 +98,7 @@ def use(conn: Connection, given: str, purpose: str) -> int:
 
 
 def _known(conn: Connection, given: str, purpose: str) -> Row[Any]:
+    portal_scope.enter_by(conn, "link", given)
     query = _LINKS.where(user_links.c.token_hash == _hash(given), user_links.c.purpose == purpose)
     link = conn.execute(query).one_or_none()
     if link is None:

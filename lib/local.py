@@ -5,7 +5,8 @@
 Without DATABASE_URL the database is our own (`lib/postgres.py`, data in `.data/`) and holds the demo
 company. With it, it is that Postgres, and nothing is put into it but the schema.
 
-The portal, the site of the customers' users, is a server beside it where PORTAL_PORT is set, and with the demo.
+The portal, the site of the customers' users, is a server beside it where PORTAL_PORT is set, and with the demo. It
+connects by PORTAL_DATABASE_URL, as a role of its own; on our own database that role is made here.
 """
 
 import json
@@ -23,7 +24,22 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from lib import clock, customer_users, db, demo, demo_seed, oidc, periods, postgres, settings, staff, vault
+from sqlalchemy import make_url
+
+from lib import (
+    clock,
+    customer_users,
+    db,
+    demo,
+    demo_seed,
+    oidc,
+    periods,
+    portal_role,
+    postgres,
+    settings,
+    staff,
+    vault,
+)
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data" / "postgres"
@@ -36,6 +52,12 @@ STOP_SECONDS = 15
 STAFF, PORTAL = "app.py", "portal.py"
 # How many ports after ours the demo's portal tries.
 NEXT_PORTS = 20
+# By which address the portal reaches the database, and its role on a server of our own.
+PORTAL_URL, PORTAL_ROLE = "PORTAL_DATABASE_URL", "mandant_portal"
+OWNER_WARNING = (
+    "The portal connects as the owner of the database. Give it a role of its own: PORTAL_DATABASE_URL, and\n"
+    "python -m lib grant-portal ROLE (docs/operations.md, Portal)."
+)
 # In the server's environment: the process without which it ends.
 PARENT = "MANDANT_PARENT"
 # How often we look whether the worker still lives.
@@ -80,6 +102,9 @@ def main() -> int:
                 _migrate()
             if own and portal_port:
                 _point_links(f"http://{address}:{portal_port}")
+                os.environ[PORTAL_URL] = _own_portal_role()
+            elif portal_port and not os.environ.get(PORTAL_URL):
+                print(OWNER_WARNING, file=sys.stderr)
             return _serve(address, port, portal_port, demo_sign_ins=own)
     except KeyboardInterrupt:
         return 0
@@ -91,6 +116,18 @@ def main() -> int:
 def _migrate() -> None:
     with db.transaction() as conn:
         db.migrate(conn)
+    with db.transaction() as conn:
+        portal_role.renew(conn)
+
+
+def _own_portal_role() -> str:
+    """Make the portal's role on our own server, which may do its part and no more; returns its address."""
+    owner = make_url(os.environ["DATABASE_URL"])
+    password = portal_role.derived_password(owner.password or "")
+    with db.transaction() as conn:
+        portal_role.make(conn, PORTAL_ROLE, password=password)
+        portal_role.grant(conn, PORTAL_ROLE)
+    return owner.set(username=PORTAL_ROLE, password=password).render_as_string(hide_password=False)
 
 
 def _load_demo() -> None:
@@ -124,6 +161,9 @@ def start(address: str, port: int, *, site: str = STAFF, stderr: IO[str] | None 
     command += ["--server.address", address, "--server.port", str(port)]
     # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
     environment = {"FORWARDED_ALLOW_IPS": "", **os.environ, PARENT: str(os.getpid())}
+    for_portal = environment.pop(PORTAL_URL, "")
+    if site == PORTAL and for_portal:
+        environment["DATABASE_URL"] = for_portal
     # In a session of its own: a Ctrl-C in the terminal reaches us alone, and we end it in order.
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True

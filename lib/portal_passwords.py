@@ -5,7 +5,7 @@ Who asks is told the same whether the address signs in here or not, so that nobo
 
 from sqlalchemy import Connection, text
 
-from lib import audit, customer_users, customers, links, mails, passwords, portal_sessions, sessions
+from lib import audit, customer_users, customers, links, mails, passwords, portal_scope, portal_sessions, sessions
 from lib.auth import PortalUser
 from lib.errors import Conflict, Invalid
 from lib.sessions import Claim
@@ -23,6 +23,8 @@ def claim(conn: Connection, *, address: str) -> Claim:
 
 def forgotten(conn: Connection, *, email: str) -> None:
     """Queue the mail with a link to a new password, for who may sign in by this address; else do nothing."""
+    address = email.replace("\x00", "").strip().lower()[:254]
+    portal_scope.enter_by_email(conn, address)
     found = conn.execute(
         text(f"""
             SELECT u.id, c.id AS customer_id, c.language
@@ -31,7 +33,7 @@ def forgotten(conn: Connection, *, email: str) -> None:
                AND NOT EXISTS (SELECT FROM user_links l
                                 WHERE l.user_id = u.id AND l.purpose = 'password_reset' AND l.used_at IS NULL
                                   AND l.voided_at IS NULL AND l.created_at > now() - interval '{AGAIN_AFTER}')"""),
-        {"email": email.replace("\x00", "").strip().lower()[:254]},
+        {"email": address},
     ).one_or_none()
     if found is None:
         return

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, passwords
+from lib import audit, passwords, portal_scope
 from lib import sessions as desk
 from lib.auth import PortalUser
 from lib.customer_states import CLOSED
@@ -34,6 +34,7 @@ def ticket(conn: Connection, attempt: Claim, *, password: str, nonce: str) -> st
 
     Raises NotAllowed where the password is right and the customer's access closed: who knows it may know that.
     """
+    portal_scope.enter_by_email(conn, attempt.username)
     found = conn.execute(
         text(f"""SELECT u.id, u.password_hash, {_OPEN} AS open
                    FROM customer_users u JOIN customers c ON c.id = u.customer_id
@@ -54,6 +55,7 @@ def ticket(conn: Connection, attempt: Claim, *, password: str, nonce: str) -> st
 
 def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
     """Use the ticket up and start a session: its token for the cookie, or None where it doesn't hold."""
+    portal_scope.enter_by(conn, "ticket", secret)
     used = conn.execute(
         text(f"""
             UPDATE sign_in_tickets t SET used_at = now()
@@ -74,7 +76,11 @@ def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
 
 
 def user_of(conn: Connection, token: str | None) -> PortalUser | None:
-    """Who this cookie's session belongs to now, or None: ended, idle too long, too old, or the person may not."""
+    """Who this cookie's session belongs to now, or None: ended, idle too long, too old, or the person may not.
+
+    From then on this transaction sees that customer's rows (`portal_scope`).
+    """
+    portal_scope.enter_by(conn, "session", token or "")
     if not token:
         return None
     row = conn.execute(
@@ -100,6 +106,7 @@ def user_of(conn: Connection, token: str | None) -> PortalUser | None:
 
 def end(conn: Connection, token: str | None) -> None:
     """Sign this browser out."""
+    portal_scope.enter_by(conn, "session", token or "")
     ended = conn.execute(
         text("""UPDATE sessions s SET ended_at = now() FROM customer_users u
                  WHERE s.token_hash = :token AND s.ended_at IS NULL AND u.id = s.customer_user_id

@@ -22,6 +22,7 @@ from lib import (
     links,
     mails,
     passwords,
+    portal_scope,
     sessions,
     settings,
 )
@@ -67,6 +68,7 @@ def register(
         raise Invalid("Accept the terms to register.", field="accepted")
     # Two at once with one address take turns: the second one finds the first.
     conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:email, 1))"), {"email": email})
+    portal_scope.enter_by_email(conn, email)
     known = customer_users.by_email(conn, email)
     if known is None:
         customer_id = customers.register(conn, details=details, ends_on=today + customers.FOUR_WEEKS, today=today)

@@ -36,7 +36,8 @@ def draw(company: Company) -> None:
         forms.error(FORM, "self_registration")
         forms.block(
             FORM, "registration_terms", "Terms that customers accept", height=220, max_chars=50_000,
-            help="Shown as text to who registers, and to who orders IPs in self-service. Each acceptance stands in the audit log, with the terms as they were.",
+            help="Shown as text to who registers, and to who orders IPs in self-service. Each acceptance stands in the "
+            "audit log, with the terms as they were.",
         )  # fmt: skip
         st.form_submit_button("Save", key="portal_save", type="primary", on_click=_save)
 

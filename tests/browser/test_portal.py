@@ -30,6 +30,7 @@ def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     port, log = free_port(), tmp_path_factory.mktemp("portal") / "log"
     with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", app_database)
+        patch.setenv(local.PORTAL_URL, local._own_portal_role())
         patch.setenv("MANDANT_TODAY", "2026-07-20")
         process = local.start("127.0.0.1", port, site=local.PORTAL, stderr=output)
     try:

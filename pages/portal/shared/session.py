@@ -4,14 +4,15 @@ The person comes from the database at every run and every click. How a click end
 staff's site (`pages/shared/session.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import streamlit as st
 
-from lib import clock, db, portal_sessions, settings
+from lib import clock, db, portal_scope, portal_sessions, settings
 from lib.auth import PortalUser
 from lib.errors import NotAllowed
 from pages.shared import session as outcomes
@@ -19,7 +20,14 @@ from pages.shared import sign_in
 from pages.shared.serving import PORTAL
 
 DESK = sign_in.Desk("E-mail", portal_sessions.WRONG, portal_sessions.claim, portal_sessions.ticket)
-reading = outcomes.reading
+
+
+@contextmanager
+def reading() -> Iterator[db.Connection]:
+    """A connection to read with, which sees the rows of the customer of who is signed in; a stranger sees nobody's."""
+    with db.transaction() as conn:
+        portal_scope.enter_by(conn, "session", token() or "")
+        yield conn
 
 
 def token() -> str | None:
@@ -60,6 +68,7 @@ def attempt(action: Callable[..., Any], *args: Any, success: str = "Saved.", **k
         if user is None:
             raise NotAllowed("You are signed out. Nothing was saved; sign in and do it again.")
         with db.transaction() as conn:
+            portal_scope.enter(conn, user.customer_id)
             return action(conn, *args, user=user, **kwargs)
 
     return outcomes.carry_out(act, name=action.__qualname__, success=success)
