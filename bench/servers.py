@@ -108,12 +108,10 @@ def in_use(url: str) -> Iterator[None]:
     """Make `url` the database that lib.db works on."""
     before = os.environ.get("DATABASE_URL")
     os.environ["DATABASE_URL"] = url
-    db.engine.cache_clear()
     try:
         yield
     finally:
         db.engine().dispose()
-        db.engine.cache_clear()
         if before is None:
             del os.environ["DATABASE_URL"]
         else:

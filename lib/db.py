@@ -28,10 +28,14 @@ def url() -> str:
     return address
 
 
-@cache
 def engine(address: str | None = None) -> Engine:
     """One pooled engine per address and process."""
-    target = make_url(address or url()).set(drivername="postgresql+psycopg")
+    return _engine(address or url())
+
+
+@cache
+def _engine(address: str) -> Engine:
+    target = make_url(address).set(drivername="postgresql+psycopg")
     return create_engine(
         target,
         pool_size=10,

@@ -51,6 +51,20 @@ def company(conn: Connection, *, first_month: date = JUNE) -> Company:
     return Company(staff, users, ips, first, second)
 
 
+def approved(conn: Connection) -> Company:
+    """The same, and June is approved."""
+    made = company(conn)
+    approve(conn, made)
+    return made
+
+
+def issued(conn: Connection) -> Company:
+    """The same, and its documents are issued."""
+    made = approved(conn)
+    issue(conn, made)
+    return made
+
+
 def complete(conn: Connection, admin: User) -> None:
     """Our own side of a document, as § 14 (4) UStG wants it."""
     changes = {

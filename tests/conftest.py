@@ -1,4 +1,4 @@
-"""Fixtures: `conn` (rolled back), `database` (a copy of its own, real commits), one user per role, pages."""
+"""Fixtures: `conn` (rolled back), `begin` and `database` (one's own, real commits), one user per role, pages."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from lib import db, passwords, vault
 from lib.auth import Role, User
 from pages.shared import session
 from tests import databases, people
+from tests.beginnings import Begin, Beginnings
 from tests.scheduling import Scheduling
 
 ROOT = Path(__file__).parents[1]
@@ -65,11 +66,30 @@ def conn(worker_database: str) -> Iterator[Connection]:
         transaction.rollback()
 
 
+@pytest.fixture(scope="module")
+def beginnings(server: str, template: str) -> Iterator[Beginnings]:
+    """The filled databases that the tests of this file begin with."""
+    made = Beginnings(server, template)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database(server: str, template: str) -> Iterator[str]:
-    """The URL of a database for this test alone, in use by lib.db: for commits, pages and two connections at once."""
-    with databases.copy(server, template) as url, databases.in_use(url):
-        yield url
+def begin(beginnings: Beginnings, request: pytest.FixtureRequest) -> Iterator[Begin]:
+    """`begin(closes.company)`: a database for this test alone, in use by lib.db, in which that was committed before.
+
+    It is filled once per file and copied for each test. Tests with the mark `looks` share one copy: they open pages
+    and write nothing.
+    """
+    starting = Begin(beginnings, only_looks=request.node.get_closest_marker("looks") is not None)
+    yield starting
+    starting.close()
+
+
+@pytest.fixture
+def database(begin: Begin) -> str:
+    """The URL of this test's database: for commits, pages and two connections at once. Empty unless it was begun."""
+    return begin.url
 
 
 @pytest.fixture

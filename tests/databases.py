@@ -114,9 +114,11 @@ def copy(url: str, template_name: str) -> Iterator[str]:
         command = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
         names = sql.Identifier(name), sql.Identifier(template_name)
         conn.execute(command.format(*names, sql.SQL(_strategy(conn))))
+    address = postgres.database(url, name)
     try:
-        yield postgres.database(url, name)
+        yield address
     finally:
+        db.engine(address).dispose()
         with psycopg.connect(url, autocommit=True) as conn:
             _drop(conn, name)
 
@@ -126,13 +128,10 @@ def in_use(url: str) -> Iterator[str]:
     """Make `url` the database that lib.db, and so the pages, work on."""
     before = os.environ.get("DATABASE_URL")
     os.environ["DATABASE_URL"] = url
-    db.engine.cache_clear()
     _share_statements(db.engine())
     try:
         yield url
     finally:
-        db.engine().dispose()
-        db.engine.cache_clear()
         if before is None:
             del os.environ["DATABASE_URL"]
         else:

@@ -1,10 +1,12 @@
-"""A small company for the tests of the price pages, committed: IP scans at the ranges of the billing rules."""
+"""A small company for the tests of the price pages: IP scans at the ranges of the billing rules."""
 
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from lib import bookings, customers, db, prices, products
+from sqlalchemy import Connection
+
+from lib import bookings, customers, prices, products
 from lib.auth import Role, User
 from lib.billing import Tier
 from tests import people
@@ -30,22 +32,19 @@ class Shop:
     apart: int
 
 
-def opened() -> Shop:
-    """The company in June 2026, in the database in use."""
-    with db.transaction() as conn:
-        staff = people.open_company(conn, first_month=JUNE)
-        admin = staff[Role.ADMIN]
-        names = {"name_de": "IP-Scans", "name_en": "IP scans", "unit_de": "IP", "unit_en": "IP"}
-        product_id = products.add(conn, kind="ips", code="ips", details=names, user=admin)
-        prices.set_list_price(conn, product_id, valid_from=JUNE, tiers=RANGES, user=admin)
-        ids = []
-        for name, ips in (("Groß *AG*", 300), ("Klein GmbH", 40), ("Eigen KG", 60)):
-            customer_id = customers.create(
-                conn, details={"name": name}, billed=True, ends_on=None, today=JUNE, user=admin
-            )
-            split = {"quantity": ips, "internal": ips, "external": 0}
-            bookings.book(conn, customer_id, product_id, effective_on=JUNE, today=JUNE, user=admin, **split)
-            ids.append(customer_id)
-        own = [Tier(1, None, Decimal("1.00"))]
-        prices.set_individual_price(conn, product_id, ids[2], valid_from=JUNE, tiers=own, user=admin)
+def opened(conn: Connection) -> Shop:
+    """The company in June 2026."""
+    staff = people.open_company(conn, first_month=JUNE)
+    admin = staff[Role.ADMIN]
+    names = {"name_de": "IP-Scans", "name_en": "IP scans", "unit_de": "IP", "unit_en": "IP"}
+    product_id = products.add(conn, kind="ips", code="ips", details=names, user=admin)
+    prices.set_list_price(conn, product_id, valid_from=JUNE, tiers=RANGES, user=admin)
+    ids = []
+    for name, ips in (("Groß *AG*", 300), ("Klein GmbH", 40), ("Eigen KG", 60)):
+        customer_id = customers.create(conn, details={"name": name}, billed=True, ends_on=None, today=JUNE, user=admin)
+        split = {"quantity": ips, "internal": ips, "external": 0}
+        bookings.book(conn, customer_id, product_id, effective_on=JUNE, today=JUNE, user=admin, **split)
+        ids.append(customer_id)
+    own = [Tier(1, None, Decimal("1.00"))]
+    prices.set_individual_price(conn, product_id, ids[2], valid_from=JUNE, tiers=own, user=admin)
     return Shop(staff, product_id, *ids)

@@ -11,27 +11,31 @@ from streamlit.testing.v1 import AppTest
 from lib import customers, db, settings
 from lib.auth import Role
 from tests import people
+from tests.beginnings import Begin
 
 OpenPage = Callable[..., AppTest]
 TODAY = date(2026, 6, 15)
 
 
-@pytest.fixture
-def history(database: str) -> None:
+def renamed(conn: Connection) -> None:
     """A company that was renamed by an admin, and a customer added by sales."""
-    with db.transaction() as conn:
-        staff = people.open_company(conn)
-        admin = staff[Role.ADMIN]
-        settings.edit_company(conn, version=1, changes={"name": "Nord GmbH"}, user=admin)
-        settings.edit_company(conn, version=2, changes={"name": "Süd GmbH", "vat_id": "DE136695976"}, user=admin)
-        customers.create(
-            conn,
-            details={"name": "Kunde *AG*", "city": "Köln"},
-            billed=False,
-            ends_on=date(2026, 7, 1),
-            today=TODAY,
-            user=staff[Role.SALES],
-        )
+    staff = people.open_company(conn)
+    admin = staff[Role.ADMIN]
+    settings.edit_company(conn, version=1, changes={"name": "Nord GmbH"}, user=admin)
+    settings.edit_company(conn, version=2, changes={"name": "Süd GmbH", "vat_id": "DE136695976"}, user=admin)
+    customers.create(
+        conn,
+        details={"name": "Kunde *AG*", "city": "Köln"},
+        billed=False,
+        ends_on=date(2026, 7, 1),
+        today=TODAY,
+        user=staff[Role.SALES],
+    )
+
+
+@pytest.fixture
+def history(begin: Begin) -> None:
+    begin(renamed)
 
 
 def rows(page: AppTest) -> list[dict[str, str]]:
@@ -42,7 +46,7 @@ def rows(page: AppTest) -> list[dict[str, str]]:
 
 
 @pytest.mark.row("B10")
-def test_the_log_reads_from_before_to_after(open_page: OpenPage, history: None) -> None:
+def test_the_log_reads_from_before_to_after(history: None, open_page: OpenPage) -> None:
     found = rows(open_page("audit_log.py", Role.FINANCE))
     assert [row["person"] for row in found] == ["Samuel", "Adam", "Adam", "Adam"]
     renamed = found[1]
@@ -55,14 +59,14 @@ def test_the_log_reads_from_before_to_after(open_page: OpenPage, history: None) 
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES])
-def test_not_everybody_reads_the_log(open_page: OpenPage, history: None, role: Role) -> None:
+def test_not_everybody_reads_the_log(history: None, open_page: OpenPage, role: Role) -> None:
     page = open_page("audit_log.py", role)
     assert not page.dataframe
     assert "may not read the audit log" in page.warning[0].value
 
 
 @pytest.mark.row("B10")
-def test_the_log_is_searched_by_person_object_and_customer(open_page: OpenPage, history: None) -> None:
+def test_the_log_is_searched_by_person_object_and_customer(history: None, open_page: OpenPage) -> None:
     page = open_page("audit_log.py")
     with db.transaction() as conn:
         sales = people.hire(conn)[Role.SALES].id
@@ -80,7 +84,7 @@ def test_the_log_is_searched_by_person_object_and_customer(open_page: OpenPage, 
 
 
 @pytest.mark.row("B10")
-def test_the_log_is_searched_by_days(open_page: OpenPage, history: None) -> None:
+def test_the_log_is_searched_by_days(history: None, open_page: OpenPage) -> None:
     page = open_page("audit_log.py")
     with db.transaction() as conn:
         now = conn.exec_driver_sql("SELECT (now() AT TIME ZONE 'Europe/Berlin')::date").scalar_one()
@@ -94,7 +98,7 @@ def test_the_log_is_searched_by_days(open_page: OpenPage, history: None) -> None
 
 
 @pytest.mark.parametrize("typed", ["\0", "x" * 10_000, "'; DROP TABLE audit_log; --", "<b>", "=1+1", "\\"])
-def test_any_search_is_only_text(open_page: OpenPage, history: None, typed: str) -> None:
+def test_any_search_is_only_text(history: None, open_page: OpenPage, typed: str) -> None:
     page = open_page("audit_log.py")
     page.text_input(key="search").set_value(typed).run()
     assert not page.exception
@@ -109,7 +113,7 @@ def test_nobody_can_edit_the_log(conn: Connection, statement: str) -> None:
         conn.execute(text(statement + (" CASCADE" if statement.startswith("TRUNCATE") else "")))
 
 
-def test_filters_come_from_the_address(open_page: OpenPage, history: None) -> None:
+def test_filters_come_from_the_address(history: None, open_page: OpenPage) -> None:
     assert len(rows(open_page("audit_log.py", search="kunde"))) == 1
 
 

@@ -17,6 +17,7 @@ from lib.report_filters import Filters
 from lib.sessions import SESSION_COOKIE
 from pages.shared import downloads, explain
 from tests import closes, people
+from tests.beginnings import Begin
 from tests.closes import JUNE, Company
 
 PAGE = "cost_overview.py"
@@ -24,11 +25,10 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def company(database: str, monkeypatch: pytest.MonkeyPatch) -> Company:
+def company(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> Company:
     """Users at 45.00 and IPs at 460.00 from June on; today is 3 July 2026."""
     monkeypatch.setenv("MANDANT_TODAY", "2026-07-03")
-    with db.transaction() as conn:
-        return closes.company(conn)
+    return begin(closes.company)
 
 
 def table(page: AppTest) -> list[tuple[str, str, str]]:

@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
 from lib import adjustments, bookings, customers, db, months
 from lib.auth import Role
 from pages.shared import explain
 from tests import ledgers, people
+from tests.beginnings import Begin
 from tests.ledgers import JUNE
 
 OpenPage = Callable[..., AppTest]
@@ -41,37 +43,43 @@ def _today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANDANT_TODAY", str(TODAY))
 
 
-@pytest.fixture
-def billed(database: str) -> str:
+def since_may(conn: Connection) -> str:
     """A customer since May, with users, IPs that grew in June, and a decrease to come. May is closed."""
-    with db.transaction() as conn:
-        hired = people.open_company(conn, first_month=MAY)
-        users = ledgers.product(conn, hired, "users", price="5", month=MAY)
-        ips = ledgers.product(conn, hired, "ips", price=ledgers.RANGES, month=MAY)
-        customer_id = ledgers.customer(conn, hired, "Ada & Söhne GmbH", since=MAY)
-        ledgers.book(conn, hired, customer_id, users, 10, MAY)
-        for quantity, day, now in (
-            (200, MAY, MAY),
-            (300, date(2026, 6, 16), date(2026, 6, 16)),
-            (100, date(2026, 7, 1), TODAY),
-        ):
-            bookings.book(
-                conn, customer_id, ips, effective_on=day, quantity=quantity, internal=quantity, external=0, today=now,
-                user=hired[Role.SALES],
-            )  # fmt: skip
-        months.approve(conn, MAY, today=date(2026, 6, 2), user=hired[Role.FINANCE])
+    hired = people.open_company(conn, first_month=MAY)
+    users = ledgers.product(conn, hired, "users", price="5", month=MAY)
+    ips = ledgers.product(conn, hired, "ips", price=ledgers.RANGES, month=MAY)
+    customer_id = ledgers.customer(conn, hired, "Ada & Söhne GmbH", since=MAY)
+    ledgers.book(conn, hired, customer_id, users, 10, MAY)
+    for quantity, day, now in (
+        (200, MAY, MAY),
+        (300, date(2026, 6, 16), date(2026, 6, 16)),
+        (100, date(2026, 7, 1), TODAY),
+    ):
+        bookings.book(
+            conn, customer_id, ips, effective_on=day, quantity=quantity, internal=quantity, external=0, today=now,
+            user=hired[Role.SALES],
+        )  # fmt: skip
+    months.approve(conn, MAY, today=date(2026, 6, 2), user=hired[Role.FINANCE])
     return str(customer_id)
 
 
 @pytest.fixture
-def test_customer(database: str) -> str:
+def billed(begin: Begin) -> str:
+    return begin(since_may)
+
+
+def on_trial(conn: Connection) -> str:
     """A test customer with users booked."""
-    with db.transaction() as conn:
-        hired = people.open_company(conn)
-        users = ledgers.product(conn, hired, "users", price="5")
-        customer_id = ledgers.customer(conn, hired, "Testfall KG", billed=False, ends_on=date(2026, 7, 31))
-        ledgers.book(conn, hired, customer_id, users, 10, JUNE)
+    hired = people.open_company(conn)
+    users = ledgers.product(conn, hired, "users", price="5")
+    customer_id = ledgers.customer(conn, hired, "Testfall KG", billed=False, ends_on=date(2026, 7, 31))
+    ledgers.book(conn, hired, customer_id, users, 10, JUNE)
     return str(customer_id)
+
+
+@pytest.fixture
+def test_customer(begin: Begin) -> str:
+    return begin(on_trial)
 
 
 def open_tab(open_page: OpenPage, customer_id: str, tab: str, role: Role = Role.ADMIN) -> AppTest:
@@ -97,25 +105,28 @@ def change(action: Callable[..., Any], *args: Any, role: Role = Role.SALES, **kw
 # ---------------------------------------------------------------------------------- the head
 
 
+@pytest.mark.looks
 @pytest.mark.row("N5", "S1")
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("tab", TABS)
-def test_every_tab_opens_for_every_role(open_page: OpenPage, billed: str, role: Role, tab: str) -> None:
+def test_every_tab_opens_for_every_role(billed: str, open_page: OpenPage, role: Role, tab: str) -> None:
     app = open_tab(open_page, billed, tab, role)
     assert app.title[0].value == "Ada & Söhne GmbH"
     labels = [one.label for one in app.tabs]
     assert labels == (TABS if role in (Role.FINANCE, Role.ADMIN) else TABS[:-1])
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("id_", ["999999", "-1", "abc", "1; DROP TABLE customers", "9" * 30, "", "²"])
-def test_a_customer_that_does_not_exist(open_page: OpenPage, billed: str, id_: str) -> None:
+def test_a_customer_that_does_not_exist(billed: str, open_page: OpenPage, id_: str) -> None:
     app = open_page("customer.py", id=id_)
     assert not app.exception
     assert "does not exist" in app.info[0].value
 
 
+@pytest.mark.looks
 @pytest.mark.row("N6")
-def test_the_buttons_follow_state_and_role(open_page: OpenPage, billed: str) -> None:
+def test_the_buttons_follow_state_and_role(billed: str, open_page: OpenPage) -> None:
     assert "change_end" in keys(open_tab(open_page, billed, "Overview", Role.SALES))
     # Converted once and for all: a billed customer has no button for it.
     assert "convert" not in keys(open_tab(open_page, billed, "Overview", Role.SALES))
@@ -123,8 +134,9 @@ def test_the_buttons_follow_state_and_role(open_page: OpenPage, billed: str) -> 
     assert not {"change_end", "contract_edit", "licence_edit", "change_users", "book"} & viewer
 
 
+@pytest.mark.looks
 @pytest.mark.row("N6")
-def test_a_test_customer_can_be_converted(open_page: OpenPage, test_customer: str) -> None:
+def test_a_test_customer_can_be_converted(test_customer: str, open_page: OpenPage) -> None:
     assert "convert" in keys(open_tab(open_page, test_customer, "Overview", Role.SALES))
     assert "convert" not in keys(open_tab(open_page, test_customer, "Overview", Role.VIEWER))
 
@@ -132,8 +144,9 @@ def test_a_test_customer_can_be_converted(open_page: OpenPage, test_customer: st
 # ---------------------------------------------------------------------------------- tabs
 
 
+@pytest.mark.looks
 @pytest.mark.row("N4", "N5")
-def test_the_overview_shows_what_is_booked_and_what_is_pending(open_page: OpenPage, billed: str) -> None:
+def test_the_overview_shows_what_is_booked_and_what_is_pending(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Overview", Role.SALES)
     rows = {row["product"]: row for row in table(app)}
     assert rows["Users"] | {"product": ""} == {
@@ -146,18 +159,20 @@ def test_the_overview_shows_what_is_booked_and_what_is_pending(open_page: OpenPa
     assert not any(key.startswith("take_back_") for key in keys(open_tab(open_page, billed, "Overview", Role.VIEWER)))
 
 
+@pytest.mark.looks
 @pytest.mark.row("N7")
 @pytest.mark.parametrize("tab", ["History", "Forecast", "Statements", "Cost history"])
 def test_a_test_customer_has_none_of_it_and_the_reason_is_said(
-    open_page: OpenPage, test_customer: str, tab: str
+    test_customer: str, open_page: OpenPage, tab: str
 ) -> None:
     app = open_tab(open_page, test_customer, tab)
     assert "a test customer has no charges" in app.info[0].value
     assert not app.dataframe and not app.metric
 
 
+@pytest.mark.looks
 @pytest.mark.row("N8")
-def test_the_user_history(open_page: OpenPage, billed: str) -> None:
+def test_the_user_history(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "History")
     assert app.get("plotly_chart")
     rows = table(app)
@@ -179,9 +194,10 @@ def test_the_user_history(open_page: OpenPage, billed: str) -> None:
     assert {row["by"] for row in rows} == {"Samuel"}
 
 
+@pytest.mark.looks
 @pytest.mark.row("N8")
 def test_the_forecast_has_a_figure_for_each_product_and_the_lines_that_explain_it(
-    open_page: OpenPage, billed: str
+    billed: str, open_page: OpenPage
 ) -> None:
     app = open_tab(open_page, billed, "Forecast")
     figures = {metric.label: metric.value for metric in app.metric}
@@ -197,8 +213,9 @@ def test_the_forecast_has_a_figure_for_each_product_and_the_lines_that_explain_i
     assert sum(exact) == Decimal("392.5")
 
 
+@pytest.mark.looks
 @pytest.mark.row("B2")
-def test_every_amount_of_the_forecast_says_how_it_came_about(open_page: OpenPage, billed: str) -> None:
+def test_every_amount_of_the_forecast_says_how_it_came_about(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Forecast")
     ips = next(key for key in keys(app) if key.startswith("explain_") and key != "explain_total")
     total = app.button(key="explain_total").click().run()
@@ -215,10 +232,11 @@ def test_every_amount_of_the_forecast_says_how_it_came_about(open_page: OpenPage
     assert ips and sorted(found) == [["162.50", "230.00", "392.50"], ["50.00", "50.00"]]
 
 
+@pytest.mark.looks
 @pytest.mark.row("B2")
 @pytest.mark.parametrize("tab", ["Statements", "Cost history"])
 def test_an_amount_that_was_clicked_opens_what_its_month_is_the_sum_of(
-    open_page: OpenPage, billed: str, tab: str
+    billed: str, open_page: OpenPage, tab: str
 ) -> None:
     """Opened here by what a click remembers."""
     app = open_tab(open_page, billed, tab)
@@ -229,8 +247,9 @@ def test_an_amount_that_was_clicked_opens_what_its_month_is_the_sum_of(
     assert month["amount"].tolist() == ["50.00", "325.00", "375.00"]
 
 
+@pytest.mark.looks
 @pytest.mark.row("G6")
-def test_the_dialog_for_ips_shows_total_shares_price_and_average(open_page: OpenPage, billed: str) -> None:
+def test_the_dialog_for_ips_shows_total_shares_price_and_average(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Overview", Role.SALES)
     app.button(key="change_ips").click().run()
     assert [app.text_input(key=f"ips_{name}").value for name in ("total", "internal", "external")] == [
@@ -248,8 +267,9 @@ def test_the_dialog_for_ips_shows_total_shares_price_and_average(open_page: Open
     assert ranges["amount"].tolist() == ["100.00", "300.00", "60.00"]
 
 
+@pytest.mark.looks
 @pytest.mark.row("G6")
-def test_a_pending_decrease_is_opened_to_be_changed(open_page: OpenPage, billed: str) -> None:
+def test_a_pending_decrease_is_opened_to_be_changed(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Overview", Role.SALES)
     pending = next(key for key in keys(app) if key.startswith("change_") and key[7:].isdigit())
     app.button(key=pending).click().run()
@@ -258,8 +278,9 @@ def test_a_pending_decrease_is_opened_to_be_changed(open_page: OpenPage, billed:
     assert not [one for one in app.checkbox if one.key == "ips_instantly"]
 
 
+@pytest.mark.looks
 @pytest.mark.row("N8")
-def test_the_statements_say_what_is_final_and_on_which_invoice(open_page: OpenPage, billed: str) -> None:
+def test_the_statements_say_what_is_final_and_on_which_invoice(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Statements")
     rows = table(app)
     assert [(row["month"], row["amount"], row["state"], row["invoice"]) for row in rows] == [
@@ -271,14 +292,15 @@ def test_the_statements_say_what_is_final_and_on_which_invoice(open_page: OpenPa
     assert app.get("page_link")[-1].label == "Draft invoice"
 
 
+@pytest.mark.looks
 @pytest.mark.row("N8")
-def test_the_cost_history_is_a_chart(open_page: OpenPage, billed: str) -> None:
+def test_the_cost_history_is_a_chart(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Cost history")
     chart = str(app.get("plotly_chart")[0].proto)
     assert "May 2026" in chart and "Jun 2026" in chart and "392.5" in chart
 
 
-def test_a_month_without_a_price_is_said_and_never_000(open_page: OpenPage, billed: str) -> None:
+def test_a_month_without_a_price_is_said_and_never_000(billed: str, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         hired = people.hire(conn)
         module = ledgers.product(conn, hired, "module")
@@ -289,7 +311,7 @@ def test_a_month_without_a_price_is_said_and_never_000(open_page: OpenPage, bill
     assert table(open_tab(open_page, billed, "Statements"))[0]["amount"] == "no price"
 
 
-def test_adjustments_are_listed_and_added_by_finance(open_page: OpenPage, billed: str) -> None:
+def test_adjustments_are_listed_and_added_by_finance(billed: str, open_page: OpenPage) -> None:
     given = {"text": "Setup", "amount": Decimal("-12.5"), "month_meant": MAY, "reason": "promised"}
     change(adjustments.add, int(billed), role=Role.FINANCE, **given)
     app = open_tab(open_page, billed, "Adjustments", Role.FINANCE)
@@ -301,13 +323,14 @@ def test_adjustments_are_listed_and_added_by_finance(open_page: OpenPage, billed
     assert (lines[-2]["why"], lines[-1]["amount"]) == ("Setup, for May 2026", "430.00")
 
 
+@pytest.mark.looks
 @pytest.mark.row("S1")
-def test_the_invoices_of_the_customer(open_page: OpenPage, billed: str) -> None:
+def test_the_invoices_of_the_customer(billed: str, open_page: OpenPage) -> None:
     rows = table(open_tab(open_page, billed, "Invoices"))
     assert [(row["number"], row["month"], row["net"]) for row in rows] == [("Draft", "May 2026", "375.00")]
 
 
-def test_the_change_log_says_who_did_what(open_page: OpenPage, billed: str) -> None:
+def test_the_change_log_says_who_did_what(billed: str, open_page: OpenPage) -> None:
     change(customers.edit, int(billed), version=1, changes={"city": "Kiel"}, today=TODAY)
     newest = table(open_tab(open_page, billed, "Change log"))[0]
     assert (newest["person"], newest["action"], newest["changes"]) == ("Samuel", "Edit", "City: Berlin → Kiel")
@@ -323,7 +346,7 @@ def save(app: AppTest) -> AppTest:
 
 
 @pytest.mark.row("S1")
-def test_data_are_edited(open_page: OpenPage, billed: str) -> None:
+def test_data_are_edited(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Data", Role.SALES)
     app.text_input(key="data_city").set_value("Kiel")
     app.selectbox(key="data_language").select("en")
@@ -340,7 +363,7 @@ def test_data_are_edited(open_page: OpenPage, billed: str) -> None:
 
 
 @pytest.mark.row("S1")
-def test_a_stale_form_is_refused_and_can_load_what_is_stored(open_page: OpenPage, billed: str) -> None:
+def test_a_stale_form_is_refused_and_can_load_what_is_stored(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Data", Role.SALES)
     change(customers.edit, int(billed), role=Role.FINANCE, version=1, changes={"city": "Bonn"}, today=TODAY)
     app.text_input(key="data_city").set_value("Kiel")
@@ -356,6 +379,7 @@ def test_a_stale_form_is_refused_and_can_load_what_is_stored(open_page: OpenPage
         assert customers.customer(conn, int(billed)).city == "Kiel"
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize(
     ("field", "typed", "sentence"),
     [
@@ -367,7 +391,7 @@ def test_a_stale_form_is_refused_and_can_load_what_is_stored(open_page: OpenPage
         ("phone", "1\x002", "can't be printed"),
     ],
 )
-def test_a_refusal_stands_at_its_field(open_page: OpenPage, billed: str, field: str, typed: str, sentence: str) -> None:
+def test_a_refusal_stands_at_its_field(billed: str, open_page: OpenPage, field: str, typed: str, sentence: str) -> None:
     app = open_tab(open_page, billed, "Data", Role.SALES)
     app.text_input(key=f"data_{field}").set_value(typed)
     save(app)
@@ -377,19 +401,21 @@ def test_a_refusal_stands_at_its_field(open_page: OpenPage, billed: str, field: 
         assert customers.customer(conn, int(billed)).version == 1
 
 
-def test_a_viewer_reads_the_data_as_text(open_page: OpenPage, billed: str) -> None:
+@pytest.mark.looks
+def test_a_viewer_reads_the_data_as_text(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Data", Role.VIEWER)
     assert [one.key for one in app.text_input] == ["sidebar_search"]
     assert app.table
 
 
-def test_markup_in_a_name_is_shown_as_it_is(open_page: OpenPage, billed: str) -> None:
+def test_markup_in_a_name_is_shown_as_it_is(billed: str, open_page: OpenPage) -> None:
     change(customers.edit, int(billed), version=1, changes={"name": "*A* [x](http://evil.example)"}, today=TODAY)
     app = open_tab(open_page, billed, "Overview")
     assert app.title[0].value.startswith(r"\*A\* \[x\]")
 
 
-def test_two_people_at_once_do_not_share_what_they_typed(open_page: OpenPage, billed: str, database: str) -> None:
+@pytest.mark.looks
+def test_two_people_at_once_do_not_share_what_they_typed(billed: str, open_page: OpenPage, database: str) -> None:
     first = open_tab(open_page, billed, "Data", Role.SALES)
     first.text_input(key="data_city").set_value("Kiel")
     second = open_tab(open_page, billed, "Data", Role.SALES)

@@ -5,12 +5,13 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from streamlit.testing.v1 import AppTest
 
 from lib import customers, db, deletions, erasures, settings, subscriptions
 from lib.auth import Role
 from tests import closes, ledgers
+from tests.beginnings import Begin
 from tests.closes import JUNE, Company
 
 OpenPage = Callable[..., AppTest]
@@ -23,14 +24,17 @@ def _today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANDANT_TODAY", str(TODAY))
 
 
-@pytest.fixture
-def company(database: str) -> Company:
+def with_module(conn: Connection) -> Company:
     """Two customers; one has users and a module."""
-    with db.transaction() as conn:
-        made = closes.company(conn)
-        module = ledgers.product(conn, made.people, "module", price="30")
-        ledgers.book(conn, made.people, made.with_users, module, 1, JUNE)
+    made = closes.company(conn)
+    module = ledgers.product(conn, made.people, "module", price="30")
+    ledgers.book(conn, made.people, made.with_users, module, 1, JUNE)
     return made
+
+
+@pytest.fixture
+def company(begin: Begin) -> Company:
+    return begin(with_module)
 
 
 def do(company: Company, action: Callable[..., Any], *args: Any, **given: Any) -> Any:
@@ -59,7 +63,7 @@ def offered(app: AppTest) -> set[str]:
 
 
 @pytest.mark.row("G7", "G8", "G12", "N9", "N10", "S6")
-def test_the_menu_offers_what_the_state_allows(open_page: OpenPage, company: Company) -> None:
+def test_the_menu_offers_what_the_state_allows(company: Company, open_page: OpenPage) -> None:
     customer_id = company.with_users
     assert offered(page_of(open_page, customer_id)) == ALL
     assert offered(page_of(open_page, customer_id, Role.VIEWER)) == set()
@@ -77,7 +81,7 @@ def test_the_menu_offers_what_the_state_allows(open_page: OpenPage, company: Com
 
 
 @pytest.mark.row("G3")
-def test_only_self_service_is_converted_to_managed(open_page: OpenPage, company: Company) -> None:
+def test_only_self_service_is_converted_to_managed(company: Company, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         ledgers.serve_itself(conn, company.people, company.with_ips)
     app = page_of(open_page, company.with_ips, tab="Data")
@@ -94,7 +98,7 @@ def test_only_self_service_is_converted_to_managed(open_page: OpenPage, company:
 
 
 @pytest.mark.row("G8")
-def test_a_cancellation_is_one_change_that_is_booked_for_later(open_page: OpenPage, company: Company) -> None:
+def test_a_cancellation_is_one_change_that_is_booked_for_later(company: Company, open_page: OpenPage) -> None:
     do(company, subscriptions.cancel, company.with_users, today=TODAY)
     app = page_of(open_page, company.with_users)
     assert any("1 Jul 2026" in one.value and "Users, Module" in one.value for one in app.markdown)
@@ -102,7 +106,7 @@ def test_a_cancellation_is_one_change_that_is_booked_for_later(open_page: OpenPa
 
 
 @pytest.mark.row("G12")
-def test_a_marked_customer_offers_its_way_back_and_nothing_else(open_page: OpenPage, company: Company) -> None:
+def test_a_marked_customer_offers_its_way_back_and_nothing_else(company: Company, open_page: OpenPage) -> None:
     do(company, deletions.mark, company.with_users, today=TODAY)
     for role, keys in ((Role.SALES, {"keep"}), (Role.VIEWER, set())):
         app = page_of(open_page, company.with_users, role, tab="Overview")
@@ -115,7 +119,7 @@ def test_a_marked_customer_offers_its_way_back_and_nothing_else(open_page: OpenP
 
 
 @pytest.mark.row("G12", "N10")
-def test_the_record_of_an_erasure_with_our_duties(open_page: OpenPage, company: Company) -> None:
+def test_the_record_of_an_erasure_with_our_duties(company: Company, open_page: OpenPage) -> None:
     erase(company, company.with_users)
     app = page_of(open_page, company.with_users, Role.FINANCE)
     assert [tab.label for tab in app.tabs] == [
@@ -140,7 +144,7 @@ def test_the_record_of_an_erasure_with_our_duties(open_page: OpenPage, company: 
 
 @pytest.mark.row("N10")
 def test_open_duties_stand_on_the_customers_page_and_on_that_of_deletions(
-    open_page: OpenPage, company: Company
+    company: Company, open_page: OpenPage
 ) -> None:
     def links(app: AppTest) -> list[str]:
         return [link.label for link in app.get("page_link") if "what is left" in link.label]
@@ -160,13 +164,13 @@ def test_open_duties_stand_on_the_customers_page_and_on_that_of_deletions(
     assert links(open_page("customers.py", Role.VIEWER)) == []
 
 
-def test_nobody_is_deleted_yet(open_page: OpenPage, company: Company) -> None:
+def test_nobody_is_deleted_yet(company: Company, open_page: OpenPage) -> None:
     app = open_page("deletions.py", Role.VIEWER)
     assert not app.exception and "No customer is deleted" in app.info[0].value
 
 
 @pytest.mark.row("G12")
-def test_the_delay_is_set_in_minutes(open_page: OpenPage, company: Company) -> None:
+def test_the_delay_is_set_in_minutes(company: Company, open_page: OpenPage) -> None:
     app = open_page("settings.py", section="Deletion")
     app.session_state["section"] = "Deletion"
     app.run()

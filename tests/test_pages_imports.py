@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from lib import db, import_applying
 from lib.auth import Role, User
 from tests import ledgers, people, uploads
+from tests.beginnings import Begin
 from tests.uploads import written
 
 pytestmark = pytest.mark.row("B11")
@@ -17,11 +18,10 @@ GOOD = written("Kundennummer|Firma|Ort|Notiz", "K-1|Ada *AG*|Kiel|x", "K-2|Bea|B
 
 
 @pytest.fixture(autouse=True)
-def company(database: str, monkeypatch: pytest.MonkeyPatch) -> User:
+def company(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> User:
     """June 2026, without a customer."""
     monkeypatch.setenv("MANDANT_TODAY", "2026-06-15")
-    with db.transaction() as conn:
-        return people.open_company(conn)[Role.SALES]
+    return begin(people.open_company)[Role.SALES]
 
 
 def texts(app: AppTest) -> str:
@@ -66,7 +66,7 @@ def test_a_file_is_checked_previewed_handed_over_and_looked_up(open_page: OpenPa
     assert len(app.code[0].value) == 64
 
 
-def test_the_same_file_again_is_not_offered(open_page: OpenPage, company: User) -> None:
+def test_the_same_file_again_is_not_offered(company: User, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         uploads.apply(conn, "customers", GOOD, company)
     app = upload(open_page("imports.py", Role.FINANCE), GOOD)
@@ -118,7 +118,7 @@ def test_the_delimiter_can_be_chosen(open_page: OpenPage) -> None:
     assert "1 row, 2 columns · Comma · UTF-8" in texts(app)
 
 
-def test_the_effect_of_bookings_on_the_charges_is_shown(open_page: OpenPage, company: User) -> None:
+def test_the_effect_of_bookings_on_the_charges_is_shown(company: User, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         hired = people.hire(conn)
         ledgers.product(conn, hired, "users", price="5")
@@ -132,7 +132,7 @@ def test_the_effect_of_bookings_on_the_charges_is_shown(open_page: OpenPage, com
     }  # fmt: skip
 
 
-def test_an_import_that_waits_says_that_no_worker_runs_and_can_be_discarded(open_page: OpenPage, company: User) -> None:
+def test_an_import_that_waits_says_that_no_worker_runs_and_can_be_discarded(company: User, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         import_id = uploads.queue(conn, "customers", GOOD, company)
         conn.execute(text("UPDATE imports SET due_at = now() - interval '1 minute'"))
@@ -143,7 +143,7 @@ def test_an_import_that_waits_says_that_no_worker_runs_and_can_be_discarded(open
     assert "Taken back" in texts(app)
 
 
-def test_a_failed_import_says_why_and_is_tried_again(open_page: OpenPage, company: User) -> None:
+def test_a_failed_import_says_why_and_is_tried_again(company: User, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         import_id = uploads.queue(conn, "customers", GOOD, company)
         conn.execute(text("UPDATE imports SET state = 'failed', last_error = 'The *disk* is full.'"))
@@ -162,7 +162,7 @@ def test_an_address_that_names_no_import_says_so(open_page: OpenPage, named: str
     assert "This import does not exist." in texts(app)
 
 
-def test_the_list_shows_who_imported_what(open_page: OpenPage, company: User) -> None:
+def test_the_list_shows_who_imported_what(company: User, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         uploads.apply(conn, "customers", GOOD, company)
         uploads.queue(conn, "customers", written("Number|Name", "K-3|Cem"), company)

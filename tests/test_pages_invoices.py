@@ -11,18 +11,16 @@ from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import explain, line_editor
 from tests import closes
+from tests.beginnings import Begin
 from tests.closes import END_OF_JUNE, JUNE, TODAY, Company, line
 
 Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def company(database: str, monkeypatch: pytest.MonkeyPatch) -> Company:
+def company(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> Company:
     monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
-    with db.transaction() as conn:
-        made = closes.company(conn)
-        closes.approve(conn, made)
-    return made
+    return begin(closes.approved)
 
 
 def draft_of(company: Company) -> int:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from lib import db, invoice_mails, invoices, mail_sending, mail_server, mail_templates, mails, vault
 from lib.auth import Role
 from tests import closes, mailboxes, people
+from tests.beginnings import Begin
 from tests.closes import TODAY, Company
 
 Open = Callable[..., AppTest]
@@ -24,12 +25,8 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def company(database: str) -> Company:
-    with db.transaction() as conn:
-        made = closes.company(conn)
-        closes.approve(conn, made)
-        closes.issue(conn, made)
-    return made
+def company(begin: Begin) -> Company:
+    return begin(closes.issued)
 
 
 def section(page: AppTest, name: str) -> AppTest:

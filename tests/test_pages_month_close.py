@@ -10,6 +10,7 @@ from lib import customers, db, issuing, months, prices
 from lib.auth import Role
 from pages.shared import documents, work
 from tests import closes, ledgers
+from tests.beginnings import Begin
 from tests.closes import JUNE, TODAY, Company
 from tests.test_pages_invoices import buttons, said, table
 
@@ -17,10 +18,9 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def company(database: str, monkeypatch: pytest.MonkeyPatch) -> Company:
+def company(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> Company:
     monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
-    with db.transaction() as conn:
-        return closes.company(conn)
+    return begin(closes.company)
 
 
 def badges(page: AppTest) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from streamlit.testing.v1 import AppTest
 
 from lib import contacts, customer_users, db
 from lib.auth import Role
 from tests import ledgers, people
+from tests.beginnings import Begin
 
 OpenPage = Callable[..., AppTest]
 # AppTest knows no menu button: what it offers is shown by the browser test.
@@ -20,22 +21,25 @@ def _today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANDANT_TODAY", "2026-06-20")
 
 
-@pytest.fixture
-def customer(database: str) -> str:
+def with_contacts(conn: Connection) -> str:
     """A customer with an invited main user, another who is deactivated, and two contacts."""
-    with db.transaction() as conn:
-        hired = people.open_company(conn)
-        sales = hired[Role.SALES]
-        customer_id = ledgers.customer(conn, hired)
-        customer_users.invite(
-            conn, customer_id, email="anke@ada.example", salutation="ms", first_name="Anke", surname="*Ahlbeck*",
-            user=sales,
-        )  # fmt: skip
-        gone = customer_users.invite(conn, customer_id, email="gone@ada.example", user=sales)
-        customer_users.deactivate(conn, gone, version=2, user=sales)
-        contacts.add(conn, customer_id, name="Night *shift*", phone="+49 40 66969 1", user=sales)
-        contacts.add(conn, customer_id, name="Bookkeeping", email="books@ada.example", is_billing=True, user=sales)
+    hired = people.open_company(conn)
+    sales = hired[Role.SALES]
+    customer_id = ledgers.customer(conn, hired)
+    customer_users.invite(
+        conn, customer_id, email="anke@ada.example", salutation="ms", first_name="Anke", surname="*Ahlbeck*",
+        user=sales,
+    )  # fmt: skip
+    gone = customer_users.invite(conn, customer_id, email="gone@ada.example", user=sales)
+    customer_users.deactivate(conn, gone, version=2, user=sales)
+    contacts.add(conn, customer_id, name="Night *shift*", phone="+49 40 66969 1", user=sales)
+    contacts.add(conn, customer_id, name="Bookkeeping", email="books@ada.example", is_billing=True, user=sales)
     return str(customer_id)
+
+
+@pytest.fixture
+def customer(begin: Begin) -> str:
+    return begin(with_contacts)
 
 
 def opened(open_page: OpenPage, customer_id: str, tab: str, role: Role = Role.SALES) -> AppTest:
@@ -55,7 +59,7 @@ def buttons(app: AppTest) -> set[str]:
 
 
 @pytest.mark.row("S1", "G4")
-def test_users_are_shown_with_what_became_of_their_invite(open_page: OpenPage, customer: str) -> None:
+def test_users_are_shown_with_what_became_of_their_invite(customer: str, open_page: OpenPage) -> None:
     page = shown(app := opened(open_page, customer, "Users"))
     assert r"**Ms Anke \*Ahlbeck\***" in page and "anke@ada.example" in page
     assert ":violet-badge" in page and "Main user" in page
@@ -69,7 +73,7 @@ def test_users_are_shown_with_what_became_of_their_invite(open_page: OpenPage, c
 
 
 @pytest.mark.row("S1")
-def test_users_are_searched(open_page: OpenPage, customer: str) -> None:
+def test_users_are_searched(customer: str, open_page: OpenPage) -> None:
     app = opened(open_page, customer, "Users")
     app.text_input(key="users_search").set_value("GONE@").run()
     assert "Deactivated" in shown(app) and "Ahlbeck" not in shown(app)
@@ -78,7 +82,7 @@ def test_users_are_searched(open_page: OpenPage, customer: str) -> None:
 
 
 @pytest.mark.row("D4")
-def test_contacts_are_shown_with_where_documents_go(open_page: OpenPage, customer: str) -> None:
+def test_contacts_are_shown_with_where_documents_go(customer: str, open_page: OpenPage) -> None:
     app = opened(open_page, customer, "Contacts")
     page = shown(app)
     assert "Documents go to books@ada.example." in page
@@ -92,7 +96,7 @@ def test_contacts_are_shown_with_where_documents_go(open_page: OpenPage, custome
 
 
 @pytest.mark.parametrize("tab", ["Users", "Contacts"])
-def test_a_viewer_sees_them_and_has_no_buttons(open_page: OpenPage, customer: str, tab: str) -> None:
+def test_a_viewer_sees_them_and_has_no_buttons(customer: str, open_page: OpenPage, tab: str) -> None:
     app = opened(open_page, customer, tab, Role.VIEWER)
     assert ("anke@ada.example" if tab == "Users" else "books@ada.example") in shown(app)
     assert buttons(app) == set()

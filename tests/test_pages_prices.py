@@ -11,6 +11,7 @@ from lib.auth import Role
 from lib.billing import Tier
 from lib.db import Connection
 from tests import shops
+from tests.beginnings import Begin
 from tests.shops import JULY, JUNE, Shop
 
 OpenPage = Callable[..., AppTest]
@@ -22,8 +23,8 @@ def today(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shop(database: str) -> Shop:
-    return shops.opened()
+def shop(begin: Begin) -> Shop:
+    return begin(shops.opened)
 
 
 def section(page: AppTest, name: str) -> AppTest:
@@ -46,7 +47,7 @@ def test_before_set_up_an_admin_is_asked_to_add_a_product(open_page: OpenPage, d
     assert "No product yet" in texts(page)
 
 
-def test_the_catalogue_shows_each_product_with_its_list_price(open_page: OpenPage, shop: Shop) -> None:
+def test_the_catalogue_shows_each_product_with_its_list_price(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.VIEWER)
     assert not page.exception
     row = page.dataframe[0].value.iloc[0].to_dict()
@@ -57,12 +58,12 @@ def test_the_catalogue_shows_each_product_with_its_list_price(open_page: OpenPag
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES])
-def test_purchase_prices_are_hidden_from_who_may_not_see_them(open_page: OpenPage, shop: Shop, role: Role) -> None:
+def test_purchase_prices_are_hidden_from_who_may_not_see_them(shop: Shop, open_page: OpenPage, role: Role) -> None:
     page = open_page("prices.py", role)
     assert [tab.label for tab in page.tabs] == ["Selling price", "Individual prices", "Product"]
 
 
-def test_a_viewer_finds_nothing_to_change(open_page: OpenPage, shop: Shop) -> None:
+def test_a_viewer_finds_nothing_to_change(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.VIEWER)
     for name in ("Individual prices", "Product"):
         section(page, name)
@@ -70,7 +71,7 @@ def test_a_viewer_finds_nothing_to_change(open_page: OpenPage, shop: Shop) -> No
         assert {button.key for button in page.button} <= {"sign_out"}
 
 
-def test_a_list_price_is_reviewed_and_saved(open_page: OpenPage, shop: Shop) -> None:
+def test_a_list_price_is_reviewed_and_saved(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.SALES)
     page.session_state[f"list_{shop.product_id}_grid_0"] = {
         "edited_rows": {0: {"unit_price": "1,80"}},
@@ -88,14 +89,14 @@ def test_a_list_price_is_reviewed_and_saved(open_page: OpenPage, shop: Shop) -> 
     assert (newest.valid_from, newest.tiers[0].unit_price) == (JULY, Decimal("1.80"))
 
 
-def test_all_individual_prices_are_listed(open_page: OpenPage, shop: Shop) -> None:
+def test_all_individual_prices_are_listed(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.VIEWER), "Individual prices")
     table = next(frame.value for frame in page.dataframe if "customer" in frame.value)
     assert table["customer"].tolist()[0].endswith("Eigen KG")
     assert table["price"].tolist() == ["1.00"]
 
 
-def test_a_customer_is_found_by_typing_and_gets_a_price(open_page: OpenPage, shop: Shop) -> None:
+def test_a_customer_is_found_by_typing_and_gets_a_price(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.SALES), "Individual prices")
     page.text_input(key="customer_search").set_value("groß").run()
     page.selectbox(key="customer").select(shop.large).run()
@@ -115,7 +116,7 @@ def test_a_customer_is_found_by_typing_and_gets_a_price(open_page: OpenPage, sho
     assert own.tiers == [*shops.RANGES[:3], Tier(501, None, Decimal("0.5"))]
 
 
-def test_a_customer_returns_to_the_list_price(open_page: OpenPage, shop: Shop) -> None:
+def test_a_customer_returns_to_the_list_price(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.SALES), "Individual prices")
     page.selectbox(key="customer").select(shop.apart).run()
     page.button(key=f"individual_{shop.product_id}_{shop.apart}_return").click().run()
@@ -126,7 +127,7 @@ def test_a_customer_returns_to_the_list_price(open_page: OpenPage, shop: Shop) -
     assert page.table[0].value["Valid"].tolist() == ["from July 2026", "June 2026"]
 
 
-def test_a_search_that_finds_nobody_offers_nobody(open_page: OpenPage, shop: Shop) -> None:
+def test_a_search_that_finds_nobody_offers_nobody(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.SALES), "Individual prices")
     for typed in ("100%", "x" * 10_000, "=1+1", "\\", "nobody"):
         page.text_input(key="customer_search").set_value(typed).run()
@@ -134,7 +135,7 @@ def test_a_search_that_finds_nobody_offers_nobody(open_page: OpenPage, shop: Sho
         assert page.selectbox(key="customer").options == []
 
 
-def test_finance_sees_purchase_prices_and_cannot_change_them(open_page: OpenPage, shop: Shop) -> None:
+def test_finance_sees_purchase_prices_and_cannot_change_them(shop: Shop, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         prices.set_purchase_price(
             conn, shop.product_id, valid_from=JUNE, unit_price=Decimal("0.85"), user=shop.people[Role.ADMIN]
@@ -144,7 +145,7 @@ def test_finance_sees_purchase_prices_and_cannot_change_them(open_page: OpenPage
     assert {button.key for button in page.button} <= {"sign_out"}
 
 
-def test_an_admin_saves_and_withdraws_a_purchase_price(open_page: OpenPage, shop: Shop) -> None:
+def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py"), "Purchase price")
     page.text_input(key="purchase_unit_price").set_value("0,8550").run()
     page.button(key="purchase_save").click().run()
@@ -159,7 +160,7 @@ def test_an_admin_saves_and_withdraws_a_purchase_price(open_page: OpenPage, shop
 
 
 @pytest.mark.parametrize("typed", ["-1", "abc", "1,00001", "9" * 10_000, "1\0", "=1+1", "<b>1</b>"])
-def test_a_bad_purchase_price_is_refused_as_it_is_typed(open_page: OpenPage, shop: Shop, typed: str) -> None:
+def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: OpenPage, typed: str) -> None:
     page = section(open_page("prices.py"), "Purchase price")
     page.text_input(key="purchase_unit_price").set_value(typed).run()
     assert not page.exception
@@ -167,14 +168,14 @@ def test_a_bad_purchase_price_is_refused_as_it_is_typed(open_page: OpenPage, sho
     assert page.button(key="purchase_save").disabled
 
 
-def test_an_empty_purchase_price_is_refused_at_its_field(open_page: OpenPage, shop: Shop) -> None:
+def test_an_empty_purchase_price_is_refused_at_its_field(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py"), "Purchase price")
     page.button(key="purchase_save").click().run()
     assert "Enter an amount" in page.error[0].value
     assert "Enter an amount" in "".join(element.value for element in page.markdown)
 
 
-def test_an_admin_adds_a_product(open_page: OpenPage, shop: Shop) -> None:
+def test_an_admin_adds_a_product(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py")
     page.button(key="product_add").click().run()
     page.text_input(key="product_form_code").set_value("backup")
@@ -189,7 +190,7 @@ def test_an_admin_adds_a_product(open_page: OpenPage, shop: Shop) -> None:
     assert page.selectbox(key="product").value == added.id
 
 
-def test_a_product_without_a_name_is_refused(open_page: OpenPage, shop: Shop) -> None:
+def test_a_product_without_a_name_is_refused(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py")
     page.button(key="product_add").click().run()
     page.text_input(key="product_form_code").set_value("backup")
@@ -199,7 +200,7 @@ def test_a_product_without_a_name_is_refused(open_page: OpenPage, shop: Shop) ->
         assert len(products.catalogue(conn)) == 1
 
 
-def test_an_admin_edits_a_product_and_a_stale_form_loses(open_page: OpenPage, shop: Shop) -> None:
+def test_an_admin_edits_a_product_and_a_stale_form_loses(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py"), "Product")
     page.button(key="product_edit").click().run()
     page.text_input(key="product_form_name_en").set_value("Scans of IPs")

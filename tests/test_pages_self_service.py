@@ -12,6 +12,7 @@ from lib.auth import Role
 from lib.billing import Tier
 from pages.shared import tier_editor
 from tests import shops
+from tests.beginnings import Begin
 from tests.shops import JULY, Shop
 
 OpenPage = Callable[..., AppTest]
@@ -24,8 +25,8 @@ def today(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shop(database: str) -> Shop:
-    return shops.opened()
+def shop(begin: Begin) -> Shop:
+    return begin(shops.opened)
 
 
 def type_into(page: AppTest, edited: dict[int, dict[str, Any]], added: list[dict[str, Any]] | None = None) -> AppTest:
@@ -56,7 +57,7 @@ def test_before_set_up_the_page_says_what_to_do(open_page: OpenPage, database: s
 
 
 @pytest.mark.row("G15")
-def test_the_calculator_shows_the_lines_of_300_ips(open_page: OpenPage, shop: Shop) -> None:
+def test_the_calculator_shows_the_lines_of_300_ips(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", Role.VIEWER)
     assert not page.exception
     assert [metric.value for metric in page.metric] == ["460.00", "1.5333"]
@@ -69,13 +70,13 @@ def test_the_calculator_shows_the_lines_of_300_ips(open_page: OpenPage, shop: Sh
     assert len(page.get("plotly_chart")) == 2
 
 
-def test_a_quantity_of_nothing_has_no_average(open_page: OpenPage, shop: Shop) -> None:
+def test_a_quantity_of_nothing_has_no_average(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", ips="0")
     assert [metric.value for metric in page.metric] == ["0.00", "–"]
     assert not page.exception
 
 
-def test_the_slider_and_the_number_move_together(open_page: OpenPage, shop: Shop) -> None:
+def test_the_slider_and_the_number_move_together(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py")
     page.slider(key="ips_slider").set_value(51).run()
     assert page.text_input(key="ips").value == "51"
@@ -85,7 +86,7 @@ def test_the_slider_and_the_number_move_together(open_page: OpenPage, shop: Shop
 
 
 @pytest.mark.parametrize("typed", ["ten", "1,5", "-", "1e3", "=1+1", "<b>", "1\0", "٣"])
-def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(open_page: OpenPage, shop: Shop, typed: str) -> None:
+def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(shop: Shop, open_page: OpenPage, typed: str) -> None:
     page = open_page("self_service.py")
     page.text_input(key="ips").set_value(typed).run()
     assert not page.exception
@@ -100,14 +101,14 @@ def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(open_page: Open
 
 
 @pytest.mark.parametrize("ips", ["many", "9" * 10_000, "-1", "1\0"])
-def test_a_quantity_in_the_address_may_be_anything(open_page: OpenPage, shop: Shop, ips: str) -> None:
+def test_a_quantity_in_the_address_may_be_anything(shop: Shop, open_page: OpenPage, ips: str) -> None:
     page = open_page("self_service.py", ips=ips)
     assert not page.exception
     assert len(problems(page)) == 1
 
 
 @pytest.mark.row("G15")
-def test_edited_ranges_are_calculated_before_they_are_saved(open_page: OpenPage, shop: Shop) -> None:
+def test_edited_ranges_are_calculated_before_they_are_saved(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1,10"}})
     page.segmented_control(key="calculator_source").set_value("Edited").run()
     assert page.metric[0].value == "455.00"
@@ -135,7 +136,7 @@ def test_edited_ranges_are_calculated_before_they_are_saved(open_page: OpenPage,
     ],
 )
 def test_a_wrong_cell_is_named_by_row_and_column(
-    open_page: OpenPage, shop: Shop, cells: dict[int, dict[str, str]], message: str
+    shop: Shop, open_page: OpenPage, cells: dict[int, dict[str, str]], message: str
 ) -> None:
     page = type_into(open_page("self_service.py", Role.SALES), cells)
     assert not page.exception
@@ -147,25 +148,25 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert page.session_state[GRID]["edited_rows"] == cells
 
 
-def test_all_unreadable_cells_are_named_at_once(open_page: OpenPage, shop: Shop) -> None:
+def test_all_unreadable_cells_are_named_at_once(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {0: {"unit_price": "x", "last_unit": "y"}, 2: {"first_unit": ""}})
     assert len(problems(page)) == 3
 
 
-def test_a_row_left_empty_does_not_count(open_page: OpenPage, shop: Shop) -> None:
+def test_a_row_left_empty_does_not_count(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {}, [{}])
     assert not problems(page)
     assert not page.button(key="ranges_review").disabled
 
 
-def test_a_row_can_be_added_at_the_end(open_page: OpenPage, shop: Shop) -> None:
+def test_a_row_can_be_added_at_the_end(shop: Shop, open_page: OpenPage) -> None:
     row = {"first_unit": "1.001", "unit_price": "0,9"}
     page = type_into(open_page("self_service.py"), {3: {"last_unit": "1.000"}}, [row])
     assert not problems(page)
 
 
 @pytest.mark.row("G15")
-def test_the_review_lists_who_changes_and_the_save_keeps_it(open_page: OpenPage, shop: Shop) -> None:
+def test_the_review_lists_who_changes_and_the_save_keeps_it(shop: Shop, open_page: OpenPage) -> None:
     page = review(type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1.00"}}))
     assert not page.exception
     totals = [metric.value for metric in page.metric][-4:]
@@ -184,7 +185,7 @@ def test_the_review_lists_who_changes_and_the_save_keeps_it(open_page: OpenPage,
     assert newest.tiers[2] == Tier(251, 500, Decimal("1.00"))
 
 
-def test_a_second_save_from_the_same_month_is_refused_and_nothing_is_lost(open_page: OpenPage, shop: Shop) -> None:
+def test_a_second_save_from_the_same_month_is_refused_and_nothing_is_lost(shop: Shop, open_page: OpenPage) -> None:
     page = review(type_into(open_page("self_service.py"), {2: {"unit_price": "1.00"}}))
     with db.transaction() as conn:
         prices.set_list_price(conn, shop.product_id, valid_from=JULY, tiers=shops.RANGES, user=shop.people[Role.SALES])
@@ -193,13 +194,13 @@ def test_a_second_save_from_the_same_month_is_refused_and_nothing_is_lost(open_p
     assert page.session_state[GRID]["edited_rows"] == {2: {"unit_price": "1.00"}}
 
 
-def test_discard_brings_back_what_is_saved(open_page: OpenPage, shop: Shop) -> None:
+def test_discard_brings_back_what_is_saved(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {1: {"unit_price": "abc"}})
     page.button(key="ranges_discard").click().run()
     assert not problems(page)
 
 
-def test_a_colleagues_save_does_not_lose_an_edit(open_page: OpenPage, shop: Shop) -> None:
+def test_a_colleagues_save_does_not_lose_an_edit(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {1: {"unit_price": "1,45"}})
     with db.transaction() as conn:
         prices.set_list_price(
@@ -210,7 +211,7 @@ def test_a_colleagues_save_does_not_lose_an_edit(open_page: OpenPage, shop: Shop
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.FINANCE])
-def test_who_may_not_change_prices_reads_them(open_page: OpenPage, shop: Shop, role: Role) -> None:
+def test_who_may_not_change_prices_reads_them(shop: Shop, open_page: OpenPage, role: Role) -> None:
     page = open_page("self_service.py", role)
     assert not page.exception
     keys = [button.key for button in page.button]
@@ -218,7 +219,7 @@ def test_who_may_not_change_prices_reads_them(open_page: OpenPage, shop: Shop, r
     assert page.table[0].value["Valid"].tolist() == ["from June 2026"]
 
 
-def test_a_version_is_withdrawn_after_a_question(open_page: OpenPage, shop: Shop) -> None:
+def test_a_version_is_withdrawn_after_a_question(shop: Shop, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         price_id = prices.set_list_price(
             conn, shop.product_id, valid_from=JULY, tiers=shops.RANGES, user=shop.people[Role.SALES]
@@ -230,7 +231,7 @@ def test_a_version_is_withdrawn_after_a_question(open_page: OpenPage, shop: Shop
     assert len(saved_versions(shop)) == 1
 
 
-def test_the_article_is_saved_as_customers_see_it(open_page: OpenPage, shop: Shop) -> None:
+def test_the_article_is_saved_as_customers_see_it(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", Role.SALES)
     page.text_input(key="article_name").set_value("Security scan")
     page.text_input(key="article_number").set_value("IP-100")
@@ -240,7 +241,7 @@ def test_the_article_is_saved_as_customers_see_it(open_page: OpenPage, shop: Sho
         assert settings.company(conn).self_service_article_name == "Security scan"
 
 
-def test_a_bad_article_is_refused_at_its_field(open_page: OpenPage, shop: Shop) -> None:
+def test_a_bad_article_is_refused_at_its_field(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", Role.SALES)
     page.text_input(key="article_name").set_value("x" * 10_000)
     page.button(key="article_save").click().run()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
 from lib import customers, db, quotas, usage
@@ -13,6 +14,7 @@ from lib.auth import Role
 from lib.usage import Usage
 from pages.shared import figures
 from tests import ledgers, people
+from tests.beginnings import Begin
 from tests.ledgers import JUNE
 
 OpenPage = Callable[..., AppTest]
@@ -24,44 +26,50 @@ def _today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANDANT_TODAY", str(TODAY))
 
 
-@pytest.fixture
-def ada(database: str) -> str:
+def used(conn: Connection) -> str:
     """A customer with a plan, 10 users, quotas of credits (85 % used) and storage (120 %), and a licence that ends."""
-    with db.transaction() as conn:
-        hired = people.open_company(conn)
-        customer_id = ledgers.customer(conn, hired, "Ada & Söhne GmbH")
-        users = ledgers.product(conn, hired, "users", price="5")
-        plan = ledgers.product(conn, hired, "plan", code="basic", price="30")
-        ledgers.product(conn, hired, "plan", code="plus", price="60")
-        ledgers.book(conn, hired, customer_id, users, 10, JUNE)
-        ledgers.book(conn, hired, customer_id, plan, 1, JUNE)
-        sales = hired[Role.SALES]
-        changes = {
-            "account_name": "ada_*1*", "storage_region": "eu-central", "console_url": "https://www.console.example/7",
-            "licence_expires_on": TODAY + timedelta(3),
-        }  # fmt: skip
-        customers.edit(conn, customer_id, version=1, changes=changes, today=TODAY, user=sales)
-        for kind, amount in (("credits", 100), ("storage", 50)):
-            quotas.add(conn, customer_id, kind=kind, amount=Decimal(amount), from_day=JUNE, until_day=None, user=sales)
-        rows = [
-            Usage(
-                customer_id, TODAY - timedelta(days), users=8, storage_gb=Decimal(60 - days), credits=Decimal("8.5"),
-                backups_ok=9, backups_failed=1, cloud_status="Degraded",
-            )
-            for days in range(10)
-        ]  # fmt: skip
-        usage.record(
-            conn, [*rows, Usage(customer_id, date(2026, 5, 1), storage_gb=Decimal(20))], import_id=None, user=sales
+    hired = people.open_company(conn)
+    customer_id = ledgers.customer(conn, hired, "Ada & Söhne GmbH")
+    users = ledgers.product(conn, hired, "users", price="5")
+    plan = ledgers.product(conn, hired, "plan", code="basic", price="30")
+    ledgers.product(conn, hired, "plan", code="plus", price="60")
+    ledgers.book(conn, hired, customer_id, users, 10, JUNE)
+    ledgers.book(conn, hired, customer_id, plan, 1, JUNE)
+    sales = hired[Role.SALES]
+    changes = {
+        "account_name": "ada_*1*", "storage_region": "eu-central", "console_url": "https://www.console.example/7",
+        "licence_expires_on": TODAY + timedelta(3),
+    }  # fmt: skip
+    customers.edit(conn, customer_id, version=1, changes=changes, today=TODAY, user=sales)
+    for kind, amount in (("credits", 100), ("storage", 50)):
+        quotas.add(conn, customer_id, kind=kind, amount=Decimal(amount), from_day=JUNE, until_day=None, user=sales)
+    rows = [
+        Usage(
+            customer_id, TODAY - timedelta(days), users=8, storage_gb=Decimal(60 - days), credits=Decimal("8.5"),
+            backups_ok=9, backups_failed=1, cloud_status="Degraded",
         )
+        for days in range(10)
+    ]  # fmt: skip
+    usage.record(
+        conn, [*rows, Usage(customer_id, date(2026, 5, 1), storage_gb=Decimal(20))], import_id=None, user=sales
+    )
     return str(customer_id)
 
 
 @pytest.fixture
-def berta(database: str) -> str:
+def ada(begin: Begin) -> str:
+    return begin(used)
+
+
+def unknown(conn: Connection) -> str:
     """A test customer of which nothing is known."""
-    with db.transaction() as conn:
-        hired = people.open_company(conn)
-        return str(ledgers.customer(conn, hired, "Berta AG", billed=False, ends_on=date(2026, 7, 31)))
+    hired = people.open_company(conn)
+    return str(ledgers.customer(conn, hired, "Berta AG", billed=False, ends_on=date(2026, 7, 31)))
+
+
+@pytest.fixture
+def berta(begin: Begin) -> str:
+    return begin(unknown)
 
 
 def open_tab(open_page: OpenPage, customer_id: str, tab: str, role: Role = Role.SALES, **query: str) -> AppTest:
@@ -87,7 +95,7 @@ def texts(app: AppTest) -> str:
 
 
 @pytest.mark.row("D1", "D2", "D3")
-def test_the_service_tab_shows_account_service_and_quotas(open_page: OpenPage, ada: str) -> None:
+def test_the_service_tab_shows_account_service_and_quotas(ada: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, ada, "Service")
     shown = facts(app)
     assert shown["Account name"] == r"ada\_\*1\*"
@@ -109,14 +117,14 @@ def test_the_service_tab_shows_account_service_and_quotas(open_page: OpenPage, a
 
 
 @pytest.mark.row("D2")
-def test_a_viewer_reads_and_changes_nothing(open_page: OpenPage, ada: str) -> None:
+def test_a_viewer_reads_and_changes_nothing(ada: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, ada, "Service", Role.VIEWER)
     assert facts(app)["Service plan"].startswith("Basic")
     assert not {"account_edit", "service_edit", "plan_choose", "quota_add"} & keys(app)
 
 
 @pytest.mark.row("D2")
-def test_nothing_entered_yet(open_page: OpenPage, berta: str) -> None:
+def test_nothing_entered_yet(berta: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, berta, "Service")
     shown = facts(app)
     assert (shown["Account name"], shown["Tenant type"], shown["Storage region"]) == ("–", "Evaluation", "–")
@@ -129,7 +137,7 @@ def test_nothing_entered_yet(open_page: OpenPage, berta: str) -> None:
 
 
 @pytest.mark.row("D3", "D5")
-def test_the_usage_tab_shows_figures_gauges_and_charts(open_page: OpenPage, ada: str) -> None:
+def test_the_usage_tab_shows_figures_gauges_and_charts(ada: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, ada, "Usage", Role.VIEWER)
     assert {metric.label: (metric.value, metric.delta) for metric in app.metric} == {
         "Data protection": ("90 %", "10 failed of 100"),
@@ -146,7 +154,7 @@ def test_the_usage_tab_shows_figures_gauges_and_charts(open_page: OpenPage, ada:
 
 @pytest.mark.row("D3")
 @pytest.mark.parametrize("tab", ["Overview", "Service", "Usage"])
-def test_warnings_stand_above_every_tab(open_page: OpenPage, ada: str, tab: str) -> None:
+def test_warnings_stand_above_every_tab(ada: str, open_page: OpenPage, tab: str) -> None:
     [told] = [error.value for error in open_tab(open_page, ada, tab, Role.VIEWER).error]
     assert told.split("  \n") == [
         "**Storage**: 60 of 50 GB are used, 120 %.",
@@ -156,7 +164,7 @@ def test_warnings_stand_above_every_tab(open_page: OpenPage, ada: str, tab: str)
 
 
 @pytest.mark.row("D3", "G13")
-def test_the_list_of_customers_is_filtered_by_warnings(open_page: OpenPage, ada: str) -> None:
+def test_the_list_of_customers_is_filtered_by_warnings(ada: str, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         ledgers.customer(conn, people.hire(conn), "Zeta KG")
     app = open_page("customers.py", Role.VIEWER, customer_warning="100 % used")

@@ -5,18 +5,22 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import db
 from lib.auth import Role
 from tests import closes
+from tests.beginnings import Begin
+from tests.closes import Company
 
 OpenPage = Callable[..., AppTest]
 
 
 @pytest.fixture
-def page(open_page: OpenPage, database: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def company(begin: Begin) -> Company:
+    return begin(closes.company)
+
+
+@pytest.fixture
+def page(company: Company, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("MANDANT_TODAY", "2026-06-20")
-    with db.transaction() as conn:
-        closes.company(conn)
     return open_page("simulation.py", Role.VIEWER)
 
 

@@ -15,6 +15,7 @@ from lib import audit, checks, db, invoices, issuing, payments
 from lib.auth import Role, User
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes
+from tests.beginnings import Begin
 from tests.closes import TODAY, Company
 
 # 10 users at 4.50 with 19 % VAT.
@@ -176,12 +177,10 @@ def test_the_check_finds_a_state_that_the_payments_do_not_make(
 
 
 @pytest.fixture
-def committed(database: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Company, int]:
+def committed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> tuple[Company, int]:
     monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
+    made = begin(closes.issued)
     with db.transaction() as conn:
-        made = closes.company(conn)
-        closes.approve(conn, made)
-        closes.issue(conn, made)
         return made, invoices.invoices_of(conn, made.with_users)[0].id
 
 

@@ -17,6 +17,7 @@ from lib.auth import Role
 from pages.portal.shared import session
 from pages.shared.serving import PORTAL, STAFF, PageHeaders
 from tests import people, portals
+from tests.beginnings import Begin
 from tests.portals import Portal
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +27,8 @@ OpenPage = Callable[..., AppTest]
 
 
 @pytest.fixture
-def made(database: str) -> Portal:
-    with db.transaction() as conn:
-        return portals.filled(conn)
+def made(begin: Begin) -> Portal:
+    return begin(portals.filled)
 
 
 def signed_in(name: str = "olga") -> str:
@@ -156,7 +156,7 @@ def test_every_page_shows_the_own_customer_and_nothing_of_another(open_page: Ope
         assert not [word for word in own[name] if word not in said]
 
 
-def test_every_page_shows_a_stranger_the_form_alone(open_page: OpenPage, made: Portal) -> None:
+def test_every_page_shows_a_stranger_the_form_alone(made: Portal, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         of_staff = people.sign_in(conn, made.company.people[Role.ADMIN])
     for token in (None, "made-up", of_staff):
@@ -174,7 +174,7 @@ def test_what_a_stranger_opens_names_nobody(open_page: OpenPage, file: str) -> N
 
 
 @pytest.mark.row("G4")
-def test_the_page_of_an_invite_sets_the_password_once(open_page: OpenPage, made: Portal) -> None:
+def test_the_page_of_an_invite_sets_the_password_once(made: Portal, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         new = customer_users.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
         secret = portals.link(conn, new, "invite")
@@ -199,7 +199,7 @@ def test_the_address_is_edited_by_the_main_user_alone(open_page: OpenPage) -> No
 
 
 @pytest.mark.row("G2")
-def test_ips_are_ordered_with_the_confirmation_in_self_service_alone(open_page: OpenPage, made: Portal) -> None:
+def test_ips_are_ordered_with_the_confirmation_in_self_service_alone(made: Portal, open_page: OpenPage) -> None:
     managed = open_page("subscription.py", token := signed_in("berit"))
     assert {one.label: one.value for one in managed.metric} == {
         "IPs": "300", "Internal": "300", "External": "0", "A month, net (EUR)": "460.00",
@@ -222,7 +222,7 @@ def test_ips_are_ordered_with_the_confirmation_in_self_service_alone(open_page: 
     assert not page.error and [one.value for one in page.metric] == ["400", "300", "100", "580.00"]
 
 
-def test_who_is_locked_out_sees_the_form_at_the_next_click(open_page: OpenPage, made: Portal) -> None:
+def test_who_is_locked_out_sees_the_form_at_the_next_click(made: Portal, open_page: OpenPage) -> None:
     page = open_page("team.py", signed_in())
     assert "Piet" in words(page)
     with db.transaction() as conn:

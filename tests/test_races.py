@@ -16,6 +16,7 @@ from lib.auth import Role, User
 from lib.billing import Tier
 from lib.errors import Conflict
 from tests import closes, ledgers, people
+from tests.beginnings import Begin
 
 JUNE = date(2026, 6, 1)
 TODAY = date(2026, 6, 10)
@@ -36,24 +37,27 @@ class Desk:
 Write = Callable[[Connection, Desk], object]
 
 
-@pytest.fixture
-def desk(database: str) -> Desk:
-    with db.transaction() as conn:
-        hired = people.open_company(conn)
-        user = hired[Role.ADMIN]
-        test = customers.create(
-            conn, details={"name": "Probe AG"}, billed=False, ends_on=date(2026, 7, 8), today=JUNE, user=user
-        )
-        made = Desk(
-            user=user,
-            billed=ledgers.customer(conn, hired, since=JUNE),
-            test=test,
-            users=ledgers.product(conn, hired, "users", price="5"),
-            option=ledgers.product(conn, hired, "option", price="30"),
-            unpriced=ledgers.product(conn, hired, "module"),
-        )
-        billing.ensure_rated(conn, JUNE)
+def opened(conn: Connection) -> Desk:
+    hired = people.open_company(conn)
+    user = hired[Role.ADMIN]
+    test = customers.create(
+        conn, details={"name": "Probe AG"}, billed=False, ends_on=date(2026, 7, 8), today=JUNE, user=user
+    )
+    made = Desk(
+        user=user,
+        billed=ledgers.customer(conn, hired, since=JUNE),
+        test=test,
+        users=ledgers.product(conn, hired, "users", price="5"),
+        option=ledgers.product(conn, hired, "option", price="30"),
+        unpriced=ledgers.product(conn, hired, "module"),
+    )
+    billing.ensure_rated(conn, JUNE)
     return made
+
+
+@pytest.fixture
+def desk(begin: Begin) -> Desk:
+    return begin(opened)
 
 
 def book_users(conn: Connection, desk: Desk) -> None:
