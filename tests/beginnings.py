@@ -65,9 +65,12 @@ class Begin:
         self._beginnings, self._only_looks = beginnings, only_looks
         self._stack = ExitStack()
         self._url: str | None = None
+        self._fill: Fill[Any] | None = None
 
     def __call__(self, fill: Fill[T]) -> T:
-        assert self._url is None, "This test's database is in use: ask for the fixture that fills it first."
+        assert self._fill in (None, empty), "This test has begun already, with something else in its database."
+        self.close()  # an empty one that a fixture asked for before
+        self._fill = fill
         self._url, made = (
             self._beginnings.shared(fill) if self._only_looks else self._beginnings.copy(fill, self._stack)
         )

@@ -1,10 +1,14 @@
 """What axe-core finds on a page: violations of serious or critical impact."""
 
+from typing import Literal
+
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.settling import settled
 
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 # Streamlit's own: its menu puts section titles between the items of a list; its toast is a dialog without a name.
 STREAMLITS_OWN = ["[data-testid=stSidebarNavItems]", "[data-testid=stToast]"]
 # It writes white on the primary colour, and the same colour on the background: in the dark, no colour does for both.
@@ -20,10 +24,19 @@ def violations(page: Page, *, dark: bool = False) -> list[str]:
     settled(page)
     apart = STREAMLITS_OWN + (OWN_IN_THE_DARK if dark else [])
     excluded = {"exclude": [[selector] for selector in apart]}
-    found = Axe().run(page, context=excluded, options={"resultTypes": ["violations"]}).response["violations"]
+    # What axe would fetch first, the files of styles and sounds, no rule of ours looks at.
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = Axe().run(page, context=excluded, options=options).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:300]}"
         for rule in found
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
+
+
+def in_colours(page: Page, scheme: Scheme) -> None:
+    """Let the page that is open change to light or dark, as it does when a person's device does."""
+    page.emulate_media(color_scheme=scheme)
+    expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
+    settled(page)
