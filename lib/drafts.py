@@ -62,9 +62,9 @@ WITH drafted AS MATERIALIZED (
       FROM statements s JOIN customers c ON c.id = s.customer_id
      WHERE s.month = :month AND s.invoice_id IS NOT NULL {narrowed}
 ), rates AS (
-    SELECT day, {rate} AS rate
-      FROM (SELECT generate_series(:month, CAST(:month AS date) + interval '1 month', '1 day')::date AS day
-            UNION SELECT (month_meant + interval '1 month')::date - 1 FROM adjustments WHERE month = :month) days
+    -- One array, read by the day's place in it: joined, each line would be held against each day.
+    SELECT array_agg({rate_of_day} ORDER BY day) AS by_day
+      FROM generate_series(:month, CAST(:month AS date) + interval '1 month', '1 day') AS days(day)
 ), rated AS (
     SELECT *, CASE WHEN prorated THEN from_day ELSE month END AS service_from,
            CASE WHEN prorated THEN until_day ELSE month + month_days END - 1 AS service_until
@@ -82,16 +82,14 @@ WITH drafted AS MATERIALIZED (
       FROM rated l
       JOIN drafted d USING (customer_id)
       JOIN products p ON p.id = l.product_id
-      LEFT JOIN rates v ON v.day = l.service_until
     UNION ALL
     SELECT d.invoice_id, p.position, l.id, p.id, l.text,
            CASE WHEN l.month_meant = l.month THEN ''
                 ELSE CASE WHEN d.de THEN 'für ' ELSE 'for ' END || to_char(l.month_meant, 'MM/YYYY') END,
-           sign(l.amount), '', abs(l.amount), l.amount, {rate_of_line}, l.month_meant, l.service_until
+           sign(l.amount), '', abs(l.amount), l.amount, {rate_of_adjustment}, l.month_meant, l.service_until
       FROM meant l
       JOIN drafted d USING (customer_id)
       JOIN products p ON p.kind = 'adjustment'
-      LEFT JOIN rates v ON v.day = l.service_until
 ), written AS (
     INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
                                unit_price, amount, vat_rate, service_from, service_until)
@@ -131,8 +129,9 @@ _DETAIL = """CASE
     WHEN l.last_unit IS NULL THEN CASE WHEN d.de THEN 'ab ' ELSE 'from ' END || l.first_unit
     ELSE CASE WHEN d.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit END"""
 
-# The rate of the day on which the line's service ends. Aliases d and v, as in `line`.
-_RATE_OF_LINE = "CASE d.category WHEN 'S' THEN v.rate WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END"
+# The rate of the day on which the line's service ends. Alias d, as in `line`.
+_RATE_OF_LINE = "CASE d.category WHEN 'S' THEN {standard} WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END"
+_OF_DAY = "(SELECT by_day FROM rates)[l.service_until - CAST(:month AS date) + 1]"
 
 
 def from_statements(conn: Connection, month: date, *, customer_id: int | None = None, user: User) -> int:
@@ -153,10 +152,11 @@ def from_statements(conn: Connection, month: date, *, customer_id: int | None = 
     statement = _DRAFTED.format(
         decision=vat.DECISION,
         narrowed=narrowed,
-        rate=vat.RATE.format(day="day"),
+        rate_of_day=vat.RATE.format(day="day"),
         rating=rating,
         detail=_DETAIL,
-        rate_of_line=_RATE_OF_LINE,
+        rate_of_line=_RATE_OF_LINE.format(standard=_OF_DAY),
+        rate_of_adjustment=_RATE_OF_LINE.format(standard=vat.RATE.format(day="l.service_until")),
     )
     return conn.execute(text(statement), values).rowcount
 
