@@ -142,9 +142,12 @@ def record_all(
     statement = f"INSERT INTO audit_log ({columns}) SELECT {entry} FROM ({query}) AS q"
     sources = [source] if source else []
     if personal:
+        # The sequence is looked up once, not for each row.
         sources.append(f"""
             q AS MATERIALIZED (
-                SELECT nextval(pg_get_serial_sequence('audit_log', 'id')) AS audit_id, asked.* FROM ({query}) AS asked
+                SELECT nextval((SELECT CAST(pg_get_serial_sequence('audit_log', 'id') AS regclass))) AS audit_id,
+                       asked.*
+                  FROM ({query}) AS asked
             ), logged AS (
                 INSERT INTO audit_log (id, {columns}) OVERRIDING SYSTEM VALUE SELECT q.audit_id, {entry} FROM q
             )""")

@@ -53,7 +53,7 @@ MODE_HAS_VERBS = (
 )
 MOST_TAGS = 20
 _TAG = re.compile(r"[^\W_][\w .&+-]{0,29}")
-_LINES = {
+LINES = {
     "contact_name": "The contact's name",
     "phone": "The phone number",
     "street": "The street",
@@ -124,7 +124,7 @@ def together(values: Mapping[str, Any], *, before: Mapping[str, Any], today: dat
     after = dict(before) | dict(values)
     if after.get("separate_billing"):
         for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
-            fields.line(after.get(name), field=name, label=_LINES[name], required=True)
+            fields.line(after.get(name), field=name, label=LINES[name], required=True)
     return derived
 
 
@@ -146,8 +146,8 @@ def checked_field(name: str, value: Any) -> Any:
     """One typed value in the form it is stored, checked by itself. Raises Invalid at the field."""
     if name == "name":
         return fields.line(value, field=name, label="The name", required=True)
-    if name in _LINES:
-        return fields.line(value, field=name, label=_LINES[name])
+    if name in LINES:
+        return fields.line(value, field=name, label=LINES[name])
     if name in ("contact_email", "billing_email"):
         return fields.email(value, field=name)
     if name == "vat_id":

@@ -35,7 +35,8 @@ class Field:
     `read` turns what a cell says into the value that is stored and raises Invalid in words. A
     `needed` field must have a column; one that is `filled` has a value in each row. An empty cell of
     the others says nothing, or, where that was asked for and `clears` allows it, that it is `empty` now. A `measured`
-    one is a number with decimals, of which 1.234 can be read in two ways: the rest of its column decides.
+    one is a number with decimals, of which 1.234 can be read in two ways: the rest of its column decides. Of a line of
+    text `as_is` is the most characters of it: a cell of printable ASCII that isn't longer is its own value.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Field:
     clears: bool = False
     empty: Any = dataclasses.field(default="", hash=False)  # a list of tags can be empty, too
     measured: bool = False
+    as_is: int = 0
 
 
 @dataclass(frozen=True)

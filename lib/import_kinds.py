@@ -32,7 +32,8 @@ def _customer(example: str = "C-10001") -> Field:
 
 def _text(name: str, label: str, *headings: str, example: str = "") -> Field:
     """A customer's field that an empty cell may empty."""
-    return Field(name, label, of_customer(name), headings, example, clears=True)
+    as_is = fields.LONGEST if name in customer_fields.LINES else 0
+    return Field(name, label, of_customer(name), headings, example, clears=True, as_is=as_is)
 
 
 def _expiry(cell: str) -> Any:
@@ -73,7 +74,7 @@ CUSTOMERS = Kind(
     (
         Field("number", "Number", number, (*_NUMBERS, "Kunde"), "C-10001"),
         Field("name", "Name", of_customer("name"), ("Company name", "Company", "Customer", "Firma", "Firmenname"),
-              "Musterwerk GmbH"),
+              "Musterwerk GmbH", as_is=fields.LONGEST),
         Field("phase", "Phase", phase, ("Billed", "Abgerechnet", "Test or billed"), "billed"),
         Field("ends_on", "End date", day, ("Ends on", "Enddatum", "Ende", "Vertragsende"), ""),
         _text("contact_name", "Contact name", "Contact", "Ansprechpartner", "Kontakt", "Kontaktname",

@@ -176,7 +176,10 @@ def drawn(conn: Connection, sequence: str, count: int) -> list[int]:
     """The next numbers of a sequence, given as an SQL expression."""
     # In one value: the driver takes as long over 10,000 rows as the sequence.
     numbers = conn.scalar(
-        text(f"SELECT string_agg(CAST(nextval({sequence}) AS text), ',') FROM generate_series(1, :count)"),
+        text(
+            f"""SELECT string_agg(CAST(nextval((SELECT CAST({sequence} AS regclass))) AS text), ',')
+                  FROM generate_series(1, :count)"""
+        ),
         {"count": count},
     )
     return sorted(map(int, numbers.split(","))) if numbers else []

@@ -113,6 +113,9 @@ def _read(cells: list[str], lines: list[int], one: Field, faults: Faults, *, emp
     wrong: dict[str, str] = {}
     sign = decimal_sign(set(cells)) if one.measured else None
     for cell in set(cells):
+        if one.as_is and _says_itself(cell, one.as_is):
+            known[cell] = cell
+            continue
         try:
             known[cell] = _value(told_apart(cell, sign), one, empties=empties)
         except Invalid as refusal:
@@ -122,6 +125,13 @@ def _read(cells: list[str], lines: list[int], one: Field, faults: Faults, *, emp
             if cell in wrong:
                 faults.add(line, wrong[cell], name=one.name, value=cell)
     return [known[cell] for cell in cells]
+
+
+def _says_itself(cell: str, longest: int) -> bool:
+    """Whether a cell is its own value: printable ASCII without blanks around it or a spreadsheet's signs before it."""
+    return (
+        0 < len(cell) <= longest and cell.isascii() and cell.isprintable() and cell[0] not in " '=" and cell[-1] != " "
+    )
 
 
 def _value(cell: str, one: Field, *, empties: bool) -> Any:

@@ -14,10 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 from stdnum.exceptions import ValidationError
+from stdnum.iso7064 import mod_11_10
 
 from lib.errors import Invalid
 
 EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split())
+_GERMAN = re.compile("DE[1-9][0-9]{8}")
+_SIGNS = re.compile(r"[\s.\-/]")
 # VAT IDs of Greece start with EL.
 _PREFIX = {"GR": "EL"}
 _MODULE = {"CH": "stdnum.ch.vat", "GB": "stdnum.gb.vat", "NO": "stdnum.no.mva", "LI": "stdnum.ch.vat"}
@@ -41,9 +44,11 @@ def checked(vat_id: str, *, country: str, field: str = "vat_id") -> tuple[str, b
     Raises Invalid where the country has a rule and the ID breaks it. Countries without a rule
     here keep what was typed, as not checked.
     """
-    compact = re.sub(r"[\s.\-/]", "", vat_id or "").upper()
+    compact = _SIGNS.sub("", vat_id or "").upper()
     if not compact:
         return "", False
+    if country == "DE" and _GERMAN.fullmatch(compact) and mod_11_10.is_valid(compact[2:]):
+        return compact, True  # what the module below would say, for the many in a tenth of the time
     if country in EU:
         prefix = _PREFIX.get(country, country)
         if not compact.startswith(prefix):

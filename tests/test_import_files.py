@@ -5,12 +5,13 @@ import io
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lib import import_downloads, import_fields, import_files, money
+from lib import import_downloads, import_fields, import_files, import_rows, money
 from lib.errors import Invalid
 from lib.import_files import DELIMITERS, ENCODINGS, Form
 from lib.import_kinds import KINDS
@@ -260,3 +261,19 @@ def test_yes_and_no_in_both_languages(cell: str, said: bool) -> None:
 )
 def test_choices_are_known_by_their_words(field: str, cell: str, value: object) -> None:
     assert CUSTOMERS.field(field).read(cell) == value
+
+
+@pytest.mark.parametrize(
+    "cell", ["Ada GmbH", "Werkstr. 5", "-", "+49 30", "Müller", " x ", "'=1", "=1", "x" * 200, "x" * 201, "a  b"]
+)
+def test_a_cell_that_says_itself_is_read_as_by_the_form(cell: str) -> None:
+    field = CUSTOMERS.field("street")
+    try:
+        by_form: Any = field.read(import_files.plain(cell))
+    except Invalid as refused:
+        by_form = str(refused)
+    content = f"Number;Street\nK-1;{cell}\n".encode()
+    sheet = import_files.read(content, Form("utf-8", ";"))
+    rows = import_rows.read(sheet, CUSTOMERS, import_rows.Reading(sheet.form, {"number": 0, "street": 1}))
+    read = rows.faults.found[0].message if rows.faults.found else rows.values["street"][0]
+    assert read == by_form

@@ -3,7 +3,11 @@
 from datetime import date
 
 import pytest
+import stdnum.eu.vat
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection, text
+from stdnum.iso7064 import mod_11_10
 
 from lib import customers, settings, vat, vat_checks
 from lib.auth import Role
@@ -102,6 +106,20 @@ def test_the_log_names_no_person(conn: Connection, people: People, french: int) 
     record(conn, people, french, YES)
     logged = conn.scalar(text("SELECT changes::text FROM audit_log WHERE action = 'check VAT ID'"))
     assert "WAPIAAAAX1" in logged and "EXEMPLE" not in logged
+
+
+@pytest.mark.row("G10")
+@given(st.from_regex(r"[0-9]{7,10}", fullmatch=True))
+def test_a_german_id_is_checked_as_by_the_library(digits: str) -> None:
+    try:
+        assert vat.checked(f"de {digits}", country="DE") == (f"DE{digits}", True)
+        found = True
+    except Invalid:
+        found = False
+    assert found == stdnum.eu.vat.is_valid(f"DE{digits}")
+    if len(digits) >= 8:  # and one whose check digit is right
+        right = digits[:8] + mod_11_10.calc_check_digit(digits[:8])
+        assert (right[0] == "0") or vat.checked(f"DE{right}", country="DE") == (f"DE{right}", True)
 
 
 @pytest.mark.row("G10")
