@@ -115,9 +115,11 @@ def main() -> int:
 
 def _migrate() -> None:
     with db.transaction() as conn:
+        before = db.schema_version(conn)
         db.migrate(conn)
-    with db.transaction() as conn:
-        portal_role.renew(conn)
+    if before not in (None, db.newest_version()):
+        with db.transaction() as conn:
+            portal_role.renew(conn)
 
 
 def _own_portal_role() -> str:

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lib import __main__, audit, customer_exports, customer_lists, db, local, mail_server, report_files, vault
+from lib import (
+    __main__,
+    audit,
+    customer_exports,
+    customer_lists,
+    db,
+    local,
+    mail_server,
+    portal_role,
+    report_files,
+    vault,
+)
 from lib.report_filters import Filters
 from tests import closes
 from tests.closes import JUNE
@@ -119,6 +130,18 @@ def test_backup_and_restore(capsysbinary: Any, tmp_path: Path) -> None:
     assert run(capsysbinary, "restore", file, "--replace")[::2] == (0, "")
     assert count("company", "name = 'Muster IT GmbH'") == 1
     assert count("audit_log", "action = 'restore'") == 1
+
+
+def test_the_portals_role_is_granted_and_renewed(capsysbinary: Any) -> None:
+    code, _, err = run(capsysbinary, "grant-portal", "nobody_at_all")
+    assert code == 2 and err.startswith("There is no role nobody_at_all. Make it first: CREATE ROLE")
+    with db.transaction() as conn:
+        portal_role.make(conn, "mandant_portal_test", password="only-on-this-machine")
+    for _ in range(2):
+        code, out, _ = run(capsysbinary, "grant-portal", "mandant_portal_test")
+        assert code == 0 and b"mandant_portal_test has the portal's rights, and no others" in out
+    code, out, _ = run(capsysbinary, "migrate")
+    assert code == 0 and b"mandant_portal_test has the portal's rights in it" in out
 
 
 def test_keys_are_made_and_rotated(capsysbinary: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
-"""The portal with a real browser: from an accepted invite to a downloaded invoice and out again."""
+"""The portal with a real browser: an accepted invite, a downloaded invoice, IPs ordered, a company that registers."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from lib import customer_users, db, local
-from tests import databases, portals
+from lib import customer_users, customers, db, local, mail_sending, mail_server, settings
+from lib.auth import Role
+from tests import databases, mailboxes, people, portals
 from tests.browser.accessibility import violations
 from tests.browser.conftest import Server, free_port
 
@@ -38,6 +40,19 @@ def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Server(f"http://127.0.0.1:{port}", log)
     finally:
         local.stop(process)
+
+
+@pytest.fixture
+def mailbox(app: Server) -> Iterator[mailboxes.Mailbox]:
+    """A mail server that we use, and registering switched on."""
+    terms = {"portal_url": app.url, "self_registration": True, "registration_terms": "Be kind."}
+    with mailboxes.running() as running:
+        post = {"host": "127.0.0.1", "port": str(running.port), "security": "none", "sender_address": "post@m.example"}
+        with db.transaction() as conn:
+            admin = people.hire(conn)[Role.ADMIN]
+            mail_server.edit(conn, version=mail_server.server(conn).version, changes=post, user=admin)
+            settings.edit_company(conn, version=settings.company(conn).version, changes=terms, user=admin)
+        yield running
 
 
 @pytest.mark.row("G4", "G5")
@@ -106,3 +121,43 @@ def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserCo
     expect(dialog).to_have_count(0)
     expect(page.get_by_text("Booked for later")).to_have_count(0)
     expect(page.get_by_role("button", name="Cancel at month's end")).to_be_visible()
+
+
+@pytest.mark.row("G14")
+def test_a_company_registers_and_signs_in(
+    new_browser: Callable[..., BrowserContext], mailbox: mailboxes.Mailbox
+) -> None:
+    page = new_browser().new_page()
+    page.goto("/register")
+    typed = {
+        "Company name": "Neu GmbH", "Street and number": "Weg 1", "Postcode": "10115", "City": "Berlin",
+        "First name": "Nina", "Surname": "Neu", "E-mail": "nina@neu.example", "Password again": portals.PASSWORD,
+    }  # fmt: skip
+    for label, value in typed.items():
+        page.get_by_role("textbox", name=label).fill(value)
+    page.get_by_role("textbox", name="Password", exact=True).fill(portals.PASSWORD)
+    page.get_by_text("I accept the terms").click()
+    page.get_by_role("button", name="Register", exact=True).click()
+    done = page.get_by_test_id("stAlertContentSuccess")
+    expect(done).to_contain_text("A mail is on its way to this address")
+
+    while mail_sending.send_one():  # the worker's part; invites of the other tests are mailed, too
+        pass
+    [mail] = [one for one in mailbox.arrived if one["To"] == "nina@neu.example"]
+    link = re.search(r"https?://\S+/confirm\?link=\S+", mail.get_content())
+    assert link
+    page.goto(link[0])
+    page.get_by_role("textbox", name="The password that you chose").fill(portals.PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("textbox", name="E-mail").fill("nina@neu.example")
+    page.get_by_role("textbox", name="Password").fill(portals.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Neu GmbH")).to_be_visible()
+    expect(page.get_by_text("Your free trial runs until 17 Aug 2026")).to_be_visible()
+
+    with db.transaction() as conn:  # and we see it among the tests
+        person = customer_users.by_email(conn, "nina@neu.example")
+        assert person and person.is_main and person.state == "active"
+        customer = customers.customer(conn, person.customer_id)
+        assert (customer.phase, customer.service_mode, customer.street) == ("test", "self_service", "Weg 1")
