@@ -102,7 +102,7 @@ class _Planner:
     ) -> None:
         self.columns, self.known, self.refused, self.today = columns, known, refused, today
         self.first_open, self.start = first_open, max(today, first_open)
-        self.asks_vies = asks_vies
+        self.asks_vies, self.linked = asks_vies, [name for name in LINKED if name in columns]
         self.empty = {name: _default(name) for name in columns}
         self.combined: dict[tuple[Any, ...], dict[str, Any]] = {}
 
@@ -134,10 +134,9 @@ class _Planner:
         billed = said.get("phase") == "billed"
         ends_on = said.get("ends_on", None if billed else self.start + customers.FOUR_WEEKS)
         customers.require_end_date(ends_on, billed=billed, earliest=self.start)
-        linked = {name: said[name] for name in LINKED if name in said}
-        key = tuple(linked.items())
+        key = tuple([said.get(name, SILENT) for name in self.linked])
         if key not in self.combined:
-            self.combined[key] = self._linked(linked, before={})
+            self.combined[key] = self._linked({name: said[name] for name in self.linked if name in said}, before={})
         values = self.empty | said | self.combined[key]
         values["tenant_type"] = customers.tenant_type_of_new(said.get("tenant_type"), billed=billed)
         values["phase"], values["ends_on"] = "billed" if billed else "test", ends_on

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -19,6 +20,8 @@ from lib.errors import Conflict
 from lib.import_rows import SILENT, Rows
 
 CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
+# So many rows are handed to COPY at a time.
+_BLOCK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +163,10 @@ def copied(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
-        block: list[str] = []
-        for row in rows:
-            block.append(
-                "\t".join([v if type(v) is str and v.isprintable() and "\\" not in v else _written(v) for v in row])
-            )
-            if len(block) == 1000:
-                copy.write("\n".join(block) + "\n")
-                block.clear()
-        if block:
-            copy.write("\n".join(block) + "\n")
+        left = iter(rows)
+        while block := list(islice(left, _BLOCK)):
+            texts = [_texts(column) for column in zip(*block, strict=True)]
+            copy.write("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n")
 
 
 def drawn(conn: Connection, sequence: str, count: int) -> list[int]:
@@ -191,6 +188,18 @@ def id_array(ids: Iterable[int]) -> str:
 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _texts(column: Sequence[Any]) -> Sequence[str]:
+    """The values of a column as COPY reads them; those that need no change are told all at once."""
+    try:
+        together = "".join(column)
+    except TypeError:  # not all of them are texts: numbers and days repeat themselves
+        if any(type(value) is list for value in column):
+            return [_written(value) for value in column]
+        known = {value: _written(value) for value in set(column)}
+        return [known[value] for value in column]
+    return column if together.isprintable() and "\\" not in together else [_written(value) for value in column]
 
 
 def _written(value: Any) -> str:
