@@ -1,34 +1,47 @@
-"""Who runs which test: files that share something dear stay together, and few browsers are open at a time."""
+"""Who runs which test: files stay together, what takes longest begins first, few browsers are open at a time."""
 
+import os
 from typing import Any
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 BROWSER = "tests/browser/"
-# Files whose tests share what takes seconds to make: a running app, the demo company.
-SHARING = (BROWSER, "tests/test_demo.py")
+# As many files at a time that drive a browser.
+BROWSERS = os.cpu_count() or 1
+# What takes tens of seconds, the longest first: begun last, it would run when everything else has ended.
+LONG = (
+    "browser/test_customers browser/test_sign_in browser/test_every_page browser/test_first_invoice browser/test_oidc "
+    "browser/test_month_close browser/test_people browser/test_service test_billing test_local test_demo test_faults "
+    "test_deletions test_pages_customer test_pages_self_service test_worker test_postgres test_rendering"
+).split()
+RANKS = {f"tests/{name}.py": rank for rank, name in enumerate(LONG)}
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test by itself to the next free worker, but for files that share something dear: those go as a whole.
+    """Each file as a whole to the next free worker, for its tests share what is dear: a filled database, a running app.
 
-    A browser and its server keep more than a processor busy. Beside one such file the other workers take other tests:
-    pages then answer as quickly as they would to a person, and the browsers' files don't come all at once.
+    A browser and its server keep more than a processor busy. Beside such files a worker takes other ones: pages then
+    answer about as quickly as they would to a person. After LONG come the files with the most tests.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return file if file.startswith(SHARING) else nodeid
+        return nodeid.split("::")[0]
 
     def _assign_work_unit(self, node: Any) -> None:
-        if any(self._in_a_browser(other) for other in self.nodes if other is not node):
-            quiet = next((scope for scope in self.workqueue if not scope.startswith(BROWSER)), None)
-            if quiet is not None:
-                self.workqueue.move_to_end(quiet, last=False)
+        self.workqueue.move_to_end(self._next_for(node), last=False)
         super()._assign_work_unit(node)
+
+    def _next_for(self, node: Any) -> str:
+        open_now = sum(self._in_a_browser(other) for other in self.nodes if other is not node)
+        ranked: list[str] = sorted(
+            self.workqueue, key=lambda file: (not file.startswith(BROWSER), RANKS.get(file, len(RANKS)))
+        )
+        if open_now < BROWSERS:
+            return ranked[0]
+        return next((file for file in ranked if not file.startswith(BROWSER)), ranked[0])
 
     def _in_a_browser(self, node: Any) -> bool:
         """Whether this worker has tests of a browser before it."""
         return any(
-            scope.startswith(BROWSER) and not all(tests.values()) for scope, tests in self.assigned_work[node].items()
+            file.startswith(BROWSER) and not all(tests.values()) for file, tests in self.assigned_work[node].items()
         )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -124,18 +123,26 @@ def page(new_browser: Callable[..., BrowserContext]) -> Page:
 
 
 @pytest.fixture
-def sign_in(new_browser: Callable[..., BrowserContext], app: Server) -> Callable[..., Page]:
-    """`sign_in(Role.SALES, "/account")`: a new browser on that page, with the cookie that signing in would leave."""
+def signed_in(new_browser: Callable[..., BrowserContext], app: Server) -> Callable[..., BrowserContext]:
+    """`signed_in(Role.SALES)`: a new browser with the cookie that signing in would leave, and no page open."""
 
-    def open_(
-        role: Role = Role.ADMIN, path: str = "/customers", *, color_scheme: Literal["light", "dark"] = "light"
-    ) -> Page:
+    def open_(role: Role) -> BrowserContext:
         with db.transaction() as conn:
             token = people.sign_in(conn, people.hire(conn)[role])
         context = new_browser()
         context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": app.url}])
-        page = context.new_page()
-        page.emulate_media(color_scheme=color_scheme)
+        return context
+
+    return open_
+
+
+@pytest.fixture
+def sign_in(signed_in: Callable[..., BrowserContext]) -> Callable[..., Page]:
+    """`sign_in(Role.SALES, "/account")`: a new browser on that page, signed in. It is light."""
+
+    def open_(role: Role = Role.ADMIN, path: str = "/customers") -> Page:
+        page = signed_in(role).new_page()
+        page.emulate_media(color_scheme="light")
         page.goto(path)
         expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
         return page

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from sqlalchemy import text
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -16,7 +18,7 @@ from lib import db
 from lib.auth import Role
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
 from tests import people
-from tests.browser.conftest import Server, fill_in
+from tests.browser.conftest import WAIT_MS, Server, fill_in
 from tests.browser.settling import settled
 
 pytestmark = pytest.mark.browser
@@ -25,8 +27,11 @@ PAGES = sorted(
     for path in (Path(__file__).parents[2] / "pages").glob("*.py")
     if path.name not in ("__init__.py", "main.py")
 )
+# What stands on pages for those who signed in, and in the menu.
+OURS = ("Sign out", "Adam", "Customers", "Staff", "Add a person")
 Browsers = Callable[..., BrowserContext]
 SignIn = Callable[..., Page]
+SignedIn = Callable[..., BrowserContext]
 
 
 def status(url: str, **headers: str) -> int:
@@ -48,19 +53,45 @@ def nothing_of_ours(page: Page) -> None:
     """No menu, no table, nobody's name."""
     settled(page)
     body = page.locator("body").inner_text()
-    assert not [word for word in ("Sign out", "Adam", "Customers", "Staff", "Add a person") if word in body]
+    assert not [word for word in OURS if word in body]
     assert page.get_by_test_id("stSidebarNav").count() == 0
     assert page.get_by_test_id("stDataFrame").count() == 0
 
 
-def test_a_fresh_server_shows_a_stranger_nothing_anywhere(page: Page) -> None:
-    for path in ["", *PAGES]:
+def elements(app: Server, path: str, token: str = "") -> str:
+    """All that the server sends a browser to draw at this address, whether the browser then shows it or not."""
+    asked = BackMsg()
+    asked.rerun_script.page_name = path
+    address = app.url.replace("http", "ws") + "/_stcore/stream"
+    cookie = {"Cookie": f"{SESSION_COOKIE}={token}"} if token else None
+    found, message = b"", ForwardMsg()
+    with connect(address, origin=app.url, additional_headers=cookie) as server:  # type: ignore[arg-type]
+        server.send(asked.SerializeToString())
+        while message.WhichOneof("type") != "script_finished":
+            message.ParseFromString(bytes(server.recv(timeout=WAIT_MS / 1000)))
+            found += message.delta.SerializeToString()
+    return found.decode(errors="replace")
+
+
+def test_a_fresh_server_shows_a_stranger_nothing(page: Page) -> None:
+    for path in ("", "staff"):
         page.goto(f"/{path}")
         form_only(page)
-    for path in ("main", "pages/staff", "pages/staff.py", "shared/session", "secret"):  # no pages of ours
+    for path in ("pages/staff.py", "secret"):  # no pages of ours
         page.goto(f"/{path}")
         settled(page)
         nothing_of_ours(page)
+
+
+def test_a_stranger_is_sent_nothing_anywhere(app: Server) -> None:
+    with db.transaction() as conn:
+        token = people.sign_in(conn, people.hire(conn)[Role.ADMIN])
+    sent = elements(app, "staff", token)
+    assert "Add a person" in sent and "Adam" in sent and "Sign in" not in sent  # so would a page that let one in
+    for path in ["", *PAGES, "main", "pages/staff", "shared/session"]:
+        sent = elements(app, path)
+        assert "Sign in" in sent, path
+        assert not [word for word in OURS if word in sent], path
 
 
 def test_no_file_of_ours_is_served(app: Server) -> None:
@@ -74,20 +105,12 @@ def test_a_document_needs_a_session(app: Server) -> None:
     assert status(f"{app.url}/documents/1.pdf", Cookie=f"{SESSION_COOKIE}=made-up") == 401
 
 
-def test_a_missing_document_says_so(sign_in: SignIn) -> None:
-    page = sign_in(Role.VIEWER, "/account")
-    assert page.request.get("/documents/999999.pdf").status == 404
+def test_a_missing_document_says_so(signed_in: SignedIn) -> None:
+    assert signed_in(Role.VIEWER).request.get("/documents/999999.pdf").status == 404
 
 
-def test_a_deep_link_survives_signing_in(page: Page) -> None:
-    page.goto("/account?from=mail&n=1")
-    fill_in(page, "samuel")
-    expect(page.get_by_role("heading", name="My account")).to_be_visible()
-    assert page.url.endswith("/account?from=mail&n=1")
-
-
-def test_a_link_to_another_site_is_not_followed(sign_in: SignIn, app: Server) -> None:
-    page = sign_in(Role.VIEWER, "/account")
+def test_a_link_to_another_site_is_not_followed(signed_in: SignedIn) -> None:
+    browser = signed_in(Role.VIEWER)
     for target in (
         "//evil.example",
         "https://evil.example",
@@ -95,14 +118,15 @@ def test_a_link_to_another_site_is_not_followed(sign_in: SignIn, app: Server) ->
         "javascript:alert(1)",
         "/%5Cevil.example",
     ):
-        answer = page.request.get("/session/start", params={"ticket": "x", "to": target}, max_redirects=0)
+        answer = browser.request.get("/session/start", params={"ticket": "x", "to": target}, max_redirects=0)
         assert answer.headers["location"] in ("/", "/%5Cevil.example")
 
 
-def test_the_cookie_is_for_the_server_only(page: Page) -> None:
-    page.goto("/account")
+def test_a_deep_link_survives_signing_in_and_the_cookie_is_for_the_server_only(page: Page) -> None:
+    page.goto("/account?from=mail&n=1")
     fill_in(page, "samuel")
-    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
+    expect(page.get_by_role("heading", name="My account")).to_be_visible()
+    assert page.url.endswith("/account?from=mail&n=1")
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
     for name in (SESSION_COOKIE, NONCE_COOKIE):
         assert cookies[name]["httpOnly"] and cookies[name]["sameSite"] == "Lax"
@@ -185,6 +209,9 @@ def test_a_new_person_chooses_a_password_first(sign_in: SignIn, page: Page) -> N
 
 def test_wrong_passwords_have_to_wait_and_the_right_one_with_them(page: Page) -> None:
     page.goto("/account")
+    # A name that nobody has gets the same answer.
+    fill_in(page, "nobody-here", "not this one")
+    expect(page.get_by_text("This user name and password don't fit together.")).to_be_visible()
     for _ in range(5):
         fill_in(page, "fiona", "not this one")
         expect(page.get_by_text("don't fit together")).to_be_visible()
@@ -198,12 +225,6 @@ def test_wrong_passwords_have_to_wait_and_the_right_one_with_them(page: Page) ->
     expect(page.get_by_text(re.compile(r"Too many attempts\. Wait \d+ seconds"))).to_be_visible()
     with db.transaction() as conn:
         conn.execute(text("DELETE FROM sign_in_attempts WHERE username = 'fiona'"))
-
-
-def test_an_unknown_name_gets_the_same_answer(page: Page) -> None:
-    page.goto("/account")
-    fill_in(page, "nobody-here", "not this one")
-    expect(page.get_by_text("This user name and password don't fit together.")).to_be_visible()
 
 
 def test_a_made_up_forwarding_address_changes_nothing(app: Server) -> None:
