@@ -36,6 +36,7 @@ def table(page: AppTest) -> list[tuple[str, str, str]]:
     return [(row.customer, row.product, row.amount) for row in frame.itertuples()]
 
 
+@pytest.mark.looks
 @pytest.mark.row("N11")
 def test_the_current_month_at_a_glance(company: Company, open_page: Open) -> None:
     """Figures with their change, and a row per customer and product."""
@@ -51,6 +52,7 @@ def test_the_current_month_at_a_glance(company: Company, open_page: Open) -> Non
     assert page.dataframe[-1].value["state"].tolist() == [["Forecast"], ["Forecast"]]
 
 
+@pytest.mark.looks
 @pytest.mark.row("N11")
 def test_a_range_search_and_product_from_the_address(company: Company, open_page: Open) -> None:
     page = open_page(PAGE, cost_month="June 2026", cost_until="July 2026", cost_search="berta", cost_product="Ips")
@@ -60,6 +62,7 @@ def test_a_range_search_and_product_from_the_address(company: Company, open_page
     assert page.metric[0].value == "920.00"
 
 
+@pytest.mark.looks
 def test_filters_begin_at_the_first_page(company: Company, open_page: Open) -> None:
     page = open_page(PAGE, cost_page="7")
     assert len(table(page)) == 2  # fewer pages: the last one
@@ -85,11 +88,13 @@ def test_markup_in_a_name_is_text(company: Company, open_page: Open) -> None:
     assert not page.exception and name in {row[0] for row in table(page)}
 
 
+@pytest.mark.looks
 def test_before_set_up_it_says_what_to_do(database: str, open_page: Open) -> None:
     page = open_page(PAGE, Role.ADMIN)
     assert not page.exception and "first booking month" in page.info[0].value
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize(
     "query", [{"cost_month": "May 1999"}, {"cost_page": "0"}, {"cost_page": "x" * 500}, {"cost_order": "--"}]
 )

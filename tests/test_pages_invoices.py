@@ -71,6 +71,7 @@ def test_overdue_is_derived_from_the_due_date(
     assert table(open_page("invoices.py", Role.VIEWER), "state") == ["['Overdue']", "['Overdue']"]
 
 
+@pytest.mark.looks
 def test_the_filters_come_from_the_address(company: Company, open_page: Open) -> None:
     page = open_page("invoices.py", Role.FINANCE, invoice_search="berta", invoice_state="Draft")
     assert table(page, "customer") == ["Berta AG"]
@@ -93,6 +94,7 @@ def test_many_documents_come_in_pages(company: Company, open_page: Open) -> None
     assert "26–32 of 32 documents" in said(page)
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES])
 def test_other_roles_read_and_find_no_buttons(company: Company, open_page: Open, role: Role) -> None:
     assert buttons(open_page("invoices.py", role)) == set()
@@ -169,6 +171,7 @@ def test_a_stale_form_says_who_was_faster_and_keeps_what_was_typed(company: Comp
         assert invoices.invoice(conn, draft_id).intro == "Meanwhile"
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("typed", ["x" * 10_000, "a\x00b"])
 def test_a_bad_text_is_refused_at_its_field(company: Company, open_page: Open, typed: str) -> None:
     draft_id = draft_of(company)
@@ -205,6 +208,7 @@ def test_a_cancelled_document_and_its_cancellation_name_each_other(company: Comp
     assert buttons(page) == {"Send by mail"}
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("invoice_id", ["", "999999", "abc", "-1", "9" * 40, "²"])
 def test_an_address_without_a_document_says_so(company: Company, open_page: Open, invoice_id: str) -> None:
     page = open_page("invoice.py", Role.FINANCE, id=invoice_id)

@@ -41,12 +41,14 @@ def in_database(read: Callable[[Connection], list[object]]) -> list[object]:
         return read(conn)
 
 
+@pytest.mark.looks
 def test_before_set_up_an_admin_is_asked_to_add_a_product(open_page: OpenPage, database: str) -> None:
     page = open_page("prices.py")
     assert not page.exception
     assert "No product yet" in texts(page)
 
 
+@pytest.mark.looks
 def test_the_catalogue_shows_each_product_with_its_list_price(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.VIEWER)
     assert not page.exception
@@ -57,12 +59,14 @@ def test_the_catalogue_shows_each_product_with_its_list_price(shop: Shop, open_p
     assert page.table[0].value["Valid"].tolist() == ["from June 2026"]
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES])
 def test_purchase_prices_are_hidden_from_who_may_not_see_them(shop: Shop, open_page: OpenPage, role: Role) -> None:
     page = open_page("prices.py", role)
     assert [tab.label for tab in page.tabs] == ["Selling price", "Individual prices", "Product"]
 
 
+@pytest.mark.looks
 def test_a_viewer_finds_nothing_to_change(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.VIEWER)
     for name in ("Individual prices", "Product"):
@@ -89,6 +93,7 @@ def test_a_list_price_is_reviewed_and_saved(shop: Shop, open_page: OpenPage) -> 
     assert (newest.valid_from, newest.tiers[0].unit_price) == (JULY, Decimal("1.80"))
 
 
+@pytest.mark.looks
 def test_all_individual_prices_are_listed(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.VIEWER), "Individual prices")
     table = next(frame.value for frame in page.dataframe if "customer" in frame.value)
@@ -127,6 +132,7 @@ def test_a_customer_returns_to_the_list_price(shop: Shop, open_page: OpenPage) -
     assert page.table[0].value["Valid"].tolist() == ["from July 2026", "June 2026"]
 
 
+@pytest.mark.looks
 def test_a_search_that_finds_nobody_offers_nobody(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py", Role.SALES), "Individual prices")
     for typed in ("100%", "x" * 10_000, "=1+1", "\\", "nobody"):
@@ -159,6 +165,7 @@ def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: Op
         assert prices.purchase_versions(conn, shop.product_id, user=shop.people[Role.ADMIN]) == []
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("typed", ["-1", "abc", "1,00001", "9" * 10_000, "1\0", "=1+1", "<b>1</b>"])
 def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: OpenPage, typed: str) -> None:
     page = section(open_page("prices.py"), "Purchase price")
@@ -168,6 +175,7 @@ def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: O
     assert page.button(key="purchase_save").disabled
 
 
+@pytest.mark.looks
 def test_an_empty_purchase_price_is_refused_at_its_field(shop: Shop, open_page: OpenPage) -> None:
     page = section(open_page("prices.py"), "Purchase price")
     page.button(key="purchase_save").click().run()
@@ -190,6 +198,7 @@ def test_an_admin_adds_a_product(shop: Shop, open_page: OpenPage) -> None:
     assert page.selectbox(key="product").value == added.id
 
 
+@pytest.mark.looks
 def test_a_product_without_a_name_is_refused(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py")
     page.button(key="product_add").click().run()

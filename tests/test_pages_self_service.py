@@ -56,6 +56,7 @@ def test_before_set_up_the_page_says_what_to_do(open_page: OpenPage, database: s
     assert "no product of the kind IP scans" in page.info[0].value
 
 
+@pytest.mark.looks
 @pytest.mark.row("G15")
 def test_the_calculator_shows_the_lines_of_300_ips(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", Role.VIEWER)
@@ -70,12 +71,14 @@ def test_the_calculator_shows_the_lines_of_300_ips(shop: Shop, open_page: OpenPa
     assert len(page.get("plotly_chart")) == 2
 
 
+@pytest.mark.looks
 def test_a_quantity_of_nothing_has_no_average(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", ips="0")
     assert [metric.value for metric in page.metric] == ["0.00", "–"]
     assert not page.exception
 
 
+@pytest.mark.looks
 def test_the_slider_and_the_number_move_together(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py")
     page.slider(key="ips_slider").set_value(51).run()
@@ -85,6 +88,7 @@ def test_the_slider_and_the_number_move_together(shop: Shop, open_page: OpenPage
     assert (page.slider(key="ips_slider").value, page.metric[0].value) == (501, "701.00")
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("typed", ["ten", "1,5", "-", "1e3", "=1+1", "<b>", "1\0", "٣"])
 def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(shop: Shop, open_page: OpenPage, typed: str) -> None:
     page = open_page("self_service.py")
@@ -100,6 +104,7 @@ def test_a_quantity_that_is_no_whole_number_is_told_at_its_field(shop: Shop, ope
     assert (page.metric[0].value, problems(page)) == ("1,400.00", [])
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("ips", ["many", "9" * 10_000, "-1", "1\0"])
 def test_a_quantity_in_the_address_may_be_anything(shop: Shop, open_page: OpenPage, ips: str) -> None:
     page = open_page("self_service.py", ips=ips)
@@ -107,6 +112,7 @@ def test_a_quantity_in_the_address_may_be_anything(shop: Shop, open_page: OpenPa
     assert len(problems(page)) == 1
 
 
+@pytest.mark.looks
 @pytest.mark.row("G15")
 def test_edited_ranges_are_calculated_before_they_are_saved(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1,10"}})
@@ -115,6 +121,7 @@ def test_edited_ranges_are_calculated_before_they_are_saved(shop: Shop, open_pag
     assert saved_versions(shop)[0].tiers == shops.RANGES
 
 
+@pytest.mark.looks
 @pytest.mark.row("G15")
 @pytest.mark.parametrize(
     ("cells", "message"),
@@ -148,17 +155,20 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert page.session_state[GRID]["edited_rows"] == cells
 
 
+@pytest.mark.looks
 def test_all_unreadable_cells_are_named_at_once(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {0: {"unit_price": "x", "last_unit": "y"}, 2: {"first_unit": ""}})
     assert len(problems(page)) == 3
 
 
+@pytest.mark.looks
 def test_a_row_left_empty_does_not_count(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {}, [{}])
     assert not problems(page)
     assert not page.button(key="ranges_review").disabled
 
 
+@pytest.mark.looks
 def test_a_row_can_be_added_at_the_end(shop: Shop, open_page: OpenPage) -> None:
     row = {"first_unit": "1.001", "unit_price": "0,9"}
     page = type_into(open_page("self_service.py"), {3: {"last_unit": "1.000"}}, [row])
@@ -194,6 +204,7 @@ def test_a_second_save_from_the_same_month_is_refused_and_nothing_is_lost(shop: 
     assert page.session_state[GRID]["edited_rows"] == {2: {"unit_price": "1.00"}}
 
 
+@pytest.mark.looks
 def test_discard_brings_back_what_is_saved(shop: Shop, open_page: OpenPage) -> None:
     page = type_into(open_page("self_service.py"), {1: {"unit_price": "abc"}})
     page.button(key="ranges_discard").click().run()
@@ -210,6 +221,7 @@ def test_a_colleagues_save_does_not_lose_an_edit(shop: Shop, open_page: OpenPage
     assert page.metric[0].value == "450.00"
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.FINANCE])
 def test_who_may_not_change_prices_reads_them(shop: Shop, open_page: OpenPage, role: Role) -> None:
     page = open_page("self_service.py", role)
@@ -241,6 +253,7 @@ def test_the_article_is_saved_as_customers_see_it(shop: Shop, open_page: OpenPag
         assert settings.company(conn).self_service_article_name == "Security scan"
 
 
+@pytest.mark.looks
 def test_a_bad_article_is_refused_at_its_field(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("self_service.py", Role.SALES)
     page.text_input(key="article_name").set_value("x" * 10_000)

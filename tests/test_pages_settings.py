@@ -69,6 +69,7 @@ def test_a_new_company_is_set_up_from_here(open_page: OpenPage) -> None:
         assert issuing.seller_lacks(conn) == []
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES, Role.FINANCE])
 def test_settings_are_for_admins(open_page: OpenPage, role: Role) -> None:
     page = open_page("settings.py", role)
@@ -138,6 +139,7 @@ def test_a_logo_is_saved_and_removed(open_page: OpenPage) -> None:
     assert not company().has_logo
 
 
+@pytest.mark.looks
 def test_a_file_that_only_claims_to_be_a_picture_is_refused(open_page: OpenPage) -> None:
     page = open_page("settings.py")
     page.file_uploader(key="logo_upload").upload("logo.png", b"<svg><script/></svg>").run()
