@@ -323,19 +323,18 @@ def _log_added(conn: Connection, planned: Plan, ids: Sequence[int], *, user: Use
 
 
 def _told_in_sql(names: Sequence[str]) -> str:
+    """What a new customer has of these columns, as an entry of the log: {"city":[null,"Kiel"],…}."""
+    # Put together as text and read once: built value by value, it takes twice as long.
     pairs = []
     for name in names:
-        kind, value = tables.customers.c[name].type, f"c.{name}"
+        kind, value = str(tables.customers.c[name].type), f"c.{name}"
+        empty = {"INTEGER": "0", "DATE": "'-infinity'", "ARRAY": "'{}'", "BOOLEAN": "false"}.get(kind, "''")
+        # A number of ours was not in the file.
+        said = r"c.number !~ '^C-\d+$'" if name == "number" else f"{value} <> {empty}"
         if name == "phase":
             value = f"CASE c.phase {' '.join(f'WHEN {key!r} THEN {word!r}' for key, word in PHASES.items())} END"
-        if name == "number":
-            said = r"c.number !~ '^C-\d+$'"  # one of ours was not in the file
-        elif isinstance(kind, Boolean):
-            said = value
-        else:
-            said = f"{value} <> " + {"INTEGER": "0", "DATE": "'-infinity'", "ARRAY": "'{}'"}.get(str(kind), "''")
-        pairs.append(f"'{name}', CASE WHEN {said} THEN jsonb_build_array(NULL, {value}) END")
-    return f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+        pairs.append(f"""CASE WHEN {said} THEN ',"{name}":[null,' || to_json({value})::text || ']' ELSE '' END""")
+    return f"('{{' || substr({' || '.join(pairs) or repr('')}, 2) || '}}')::jsonb"
 
 
 def _change(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: User) -> None:
