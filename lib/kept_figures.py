@@ -45,9 +45,10 @@ def renewed(conn: Connection, name: str, added_up: Figure, *, today: date) -> Ma
 
 
 def ageing(conn: Connection) -> list[str]:
-    """The names of what is kept and soon too old."""
+    """The names of what is kept and soon too old, in one order, so that nobody locks anybody who renews them, too."""
     found = conn.scalars(
-        text("SELECT name FROM kept_figures WHERE at < clock_timestamp() - make_interval(secs => :seconds)"),
+        text("""SELECT name FROM kept_figures
+                 WHERE at < clock_timestamp() - make_interval(secs => :seconds) ORDER BY name"""),
         {"seconds": RENEWED_SECONDS},
     )
     return list(found)

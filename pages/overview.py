@@ -113,8 +113,8 @@ def draw_months(
         rows[f"  {label}"] = [ui.number(kinds[month].get(kind, 0)) for month in shown]
     for label, figure, told in IPS:
         rows[label] = [told(getattr(months.get(month), figure, None)) for month in shown]
-    columns = {"what": ui.text_column("", width=150, pinned=True)} | {
-        f"in_{n}": ui.figure_column(f"{month:%b %Y} · {word}", width=150)
+    columns = {"what": ui.text_column("", width=140, pinned=True)} | {
+        f"in_{n}": ui.figure_column(f"{month:%b} · {word}", width=100)
         for n, (month, word) in enumerate(zip(shown, ("last", "current", "forecast"), strict=True))
     }
     table = [{"what": label} | {f"in_{n}": value for n, value in enumerate(values)} for label, values in rows.items()]

@@ -126,6 +126,17 @@ def test_each_notice_leads_to_the_page_that_lists_it(company: Company, open_page
         assert not target.exception and len(target.dataframe[0].value) == count, name
 
 
+@pytest.mark.row("G17")
+def test_a_month_leads_to_what_it_is_made_of(company: Company, open_page: Open) -> None:
+    page = open_page(PAGE, Role.VIEWER)
+    links = {link.proto.label for link in page.get("page_link")}
+    assert {"How May 2026 comes about", "How June 2026 comes about", "Simulate July 2026"} <= links
+    costs = open_page("cost_overview.py", Role.VIEWER, cost_month="May 2026")
+    assert costs.selectbox(key="cost_month").value == "2026-05" and costs.metric[0].value == "505.00"
+    simulated = open_page("simulation.py", Role.VIEWER, sim_month="July 2026")
+    assert not simulated.exception and "July 2026" in simulated.metric[1].label
+
+
 def test_every_notice_has_its_words() -> None:
     assert set(attention.SHOWN) == set(overviews.NOTICES)
     more = overviews.Notice("overdue", overviews.MOST_COUNTED + 1)
