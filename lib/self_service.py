@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, customer_states, customers, effects, prices, products, settings
+from lib import audit, bookings, customer_states, customers, effects, periods, prices, products, settings
 from lib.auth import PortalUser
 from lib.billing import Quote
 from lib.bookings import Booking, Holding
@@ -118,6 +118,9 @@ def change(
     """
     once(conn, request_key)
     product = _product(conn)
+    periods.hold_open_month(
+        conn
+    )  # first, as every booking does: two who lock in another order would wait for each other
     customer = customers.held(conn, user.customer_id)
     customer_states.require_self_service(customer, product.kind, today=today)
     if seen != _seen(conn, product, user, today):

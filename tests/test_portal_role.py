@@ -109,10 +109,11 @@ def test_people_sign_in_read_order_and_invite(role: str, made: Portal) -> None:
         ips = self_service.ips(conn, user=berit, today=TODAY)
         assert ips
         self_service.take_back(conn, ips.pending[0].id, today=TODAY, user=berit)
-        portal.edit_address(
-            conn, version=portal.company(conn, user=berit).version, changes={"street": "Neue Str. 2"}, today=TODAY,
-            user=berit,
-        )  # fmt: skip
+        changes = dict.fromkeys(("street", "billing_name", "billing_street", "billing_city"), "Neu 2") | {
+            "separate_billing": True, "billing_postcode": "20095", "vat_id": "DE136695976", "phone": "1",
+        }  # fmt: skip
+        version = portal.company(conn, user=berit).version
+        portal.edit_address(conn, version=version, changes=changes, today=TODAY, user=berit)
         new = customer_users.invite(conn, made.berta, email="timo@ada.example", user=berit)
         customer_users.resend_invite(conn, new, user=berit)
         version = customer_users.customer_user(conn, new).version

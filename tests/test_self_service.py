@@ -1,6 +1,7 @@
 """In self-service a customer's users change IPs and their distribution, by our rules; in managed service they don't."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, customers, deletions, prices, self_service, settings, subscriptions, timelines
+from lib import audit, bookings, customers, db, deletions, prices, self_service, settings, subscriptions, timelines
 from lib.auth import PortalUser
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers, portals
@@ -249,3 +250,24 @@ def test_without_terms_the_price_alone_is_confirmed(conn: Connection, made: Port
     order(conn, berit, 310)
     logged = audit.entries(conn, customer_id=made.berta, object_type="booking")[0]
     assert "terms_sha256" not in logged[0].changes
+
+
+@pytest.mark.row("G2")
+def test_of_two_who_order_at_once_the_later_one_looks_again(database: str) -> None:
+    with db.transaction() as conn:
+        made = portals.filled(conn)
+        conn.execute(text("UPDATE customers SET service_mode = 'self_service'"))
+        portals.registered(conn, made.berta, "bodo", user=made.sales)
+        people = [portals.user(conn, name) for name in ("berit", "bodo")]
+        seen = own(conn, people[0]).seen
+
+    def click(user: PortalUser) -> str:
+        try:
+            with db.transaction() as conn:
+                order(conn, user, 300 + user.id, seen=seen)
+        except Conflict as refusal:
+            return str(refusal)
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(click, people)) == ["", self_service.STALE]
