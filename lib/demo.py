@@ -6,13 +6,14 @@ the demo holds nothing that could not have been clicked together; only the audit
 those of the load. The columns are explained in `data/seed/README.md`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy import Row as Selected
 
 from lib import (
     adjustments,
@@ -29,6 +30,7 @@ from lib import (
     issuing,
     links,
     months,
+    payments,
     subscriptions,
     vault,
 )
@@ -72,6 +74,7 @@ def load(conn: Connection, *, today: date) -> None:
     for happens_on, _, do in sorted(_closings(today) + _entries(), key=lambda entry: entry[:2]):
         if happens_on <= today:
             do(loading, happens_on)
+    _collect(loading, today)
     demo_usage.enter(conn, loading.customers, people, today=today)
 
 
@@ -92,6 +95,7 @@ def _closing_day(month: date) -> date:
 def _close(loading: _Loading, today: date) -> None:
     """Approve, issue, lock. Drafts that lack something hold their month open until they are completed."""
     conn, finance = loading.conn, loading.people[Role.FINANCE]
+    _collect(loading, today)
     month = next_month(month_of(today), by=-1)
     months.approve(conn, month, today=today, user=finance)
     # Nothing is committed yet, so the server gathers no statistics by itself.
@@ -100,6 +104,37 @@ def _close(loading: _Loading, today: date) -> None:
     loading.approved = [m for m in waiting if issuing.issue_month(conn, m, today=today, user=finance).blocked]
     for complete in sorted(set(waiting) - set(loading.approved)):
         months.lock(conn, complete, user=finance)
+
+
+def _collect(loading: _Loading, today: date) -> None:
+    """Customers pay on the day that is due, but for those of whom a file says that they don't, or not all."""
+    conn, finance = loading.conn, loading.people[Role.FINANCE]
+    unpaid = {(loading.customers.get(row["customer"]), row["month"]): row["paid"] for row in demo_seed.rows("unpaid")}
+    together: dict[tuple[date, str], list[int]] = {}
+    for invoice in _due(conn, today):
+        part = unpaid.get((invoice.customer_id, str(invoice.month or "")))
+        if part is None:
+            together.setdefault((invoice.due_on, invoice.payment_method), []).append(invoice.id)
+        elif part and invoice.state == "issued":
+            payments.record(
+                conn, invoice.id, amount=Decimal(part), paid_on=invoice.due_on, method=invoice.payment_method,
+                today=today, user=finance,
+            )  # fmt: skip
+    for (due_on, method), invoice_ids in together.items():
+        payments.settle(conn, invoice_ids, paid_on=due_on, method=method, today=today, user=finance)
+
+
+def _due(conn: Connection, today: date) -> Sequence[Selected[Any]]:
+    return conn.execute(
+        text("""SELECT i.id, i.customer_id, i.month, i.state, i.due_on,
+                       CASE WHEN c.payment_method IN ('direct_debit', 'card') THEN c.payment_method
+                            ELSE 'bank_transfer' END AS payment_method
+                  FROM invoices i JOIN customers c ON c.id = i.customer_id
+                 WHERE i.kind = 'invoice' AND i.gross > 0 AND i.state IN ('issued', 'partly_paid')
+                   AND i.due_on <= :today
+                 ORDER BY i.due_on, i.id"""),
+        {"today": today},
+    ).all()
 
 
 def _entries() -> list[tuple[date, int, Step]]:

@@ -3,6 +3,8 @@
 The invoice's state follows from them: issued, partly paid, paid, and back.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,6 +28,26 @@ METHODS = {
     "other": "Other",
 }
 PAYABLE = ("issued", "partly_paid")
+_HELD = "id, kind, state, number, gross, currency, customer_id"
+_IN_FUTURE = "The day of the payment lies in the future. Enter it once the money is there."
+
+# All that is open on some invoices, as payments; the invoices are paid by it.
+_SETTLED = """
+due AS (
+    SELECT i.id, i.customer_id, i.state, i.currency, i.gross - coalesce(sum(p.amount), 0) AS amount
+      FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id
+     WHERE i.id = ANY(CAST(:ids AS bigint[])) GROUP BY i.id ORDER BY i.id
+), entered AS (
+    INSERT INTO payments (invoice_id, amount, paid_on, method, recorded_by)
+    SELECT id, amount, :paid_on, :method, :user FROM due
+), settled AS (
+    UPDATE invoices i SET state = 'paid', version = i.version + 1 FROM due WHERE due.id = i.id
+)"""
+_SETTLED_ENTRY = """
+SELECT id AS object_id, customer_id, jsonb_build_object(
+           'payment', jsonb_build_array(NULL, to_char(amount, 'FM999,999,999,990.00') || ' ' || currency || :of_day),
+           'state', jsonb_build_array(CAST(:states AS jsonb) -> state, CAST(:states AS jsonb) -> 'paid')) AS changes
+  FROM due"""
 
 
 @dataclass(frozen=True)
@@ -56,14 +78,21 @@ def payments_of(conn: Connection, invoice_id: int) -> list[Payment]:
     return [Payment(**row._mapping) for row in found]
 
 
-def open_amount(conn: Connection, invoice_id: int) -> Decimal:
-    """What is still to be paid on an issued invoice, in its currency; zero for all other documents."""
-    left: Decimal | None = conn.scalar(
-        text("""SELECT i.gross - coalesce((SELECT sum(amount) FROM payments WHERE invoice_id = i.id), 0)
-                  FROM invoices i WHERE i.id = :id AND i.kind = 'invoice' AND i.state = ANY(:payable)"""),
-        {"id": invoice_id, "payable": list(PAYABLE)},
+def open_amounts(conn: Connection, invoice_ids: Sequence[int]) -> dict[int, Decimal]:
+    """What is still to be paid on each of these documents, in its currency; zero for all that nobody pays."""
+    found = conn.execute(
+        text("""SELECT i.id, CASE WHEN i.kind = 'invoice' AND i.state = ANY(:payable)
+                                  THEN greatest(i.gross - coalesce(sum(p.amount), 0), 0) ELSE 0 END AS left_open
+                  FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id
+                 WHERE i.id = ANY(CAST(:ids AS bigint[])) GROUP BY i.id"""),
+        {"ids": list(invoice_ids), "payable": list(PAYABLE)},
     )
-    return max(left or Decimal(0), Decimal(0))
+    return {row.id: row.left_open for row in found}
+
+
+def open_amount(conn: Connection, invoice_id: int) -> Decimal:
+    """What is still to be paid on a document, in its currency; zero for one that nobody pays."""
+    return open_amounts(conn, [invoice_id]).get(invoice_id, Decimal(0))
 
 
 def record(
@@ -85,10 +114,7 @@ def record(
     require(user, Permission.RECORD_PAYMENTS)
     once(conn, request_key)
     invoice = _held(conn, invoice_id)
-    if invoice.kind != "invoice" or invoice.gross <= 0:
-        raise Conflict("Nothing is to be paid on this document. Only an invoice with an amount can be paid.")
-    if invoice.state not in PAYABLE:
-        raise Conflict(f"{invoice.number or 'This invoice'} is {STATES[invoice.state].lower()} and takes no payment.")
+    _require_payable(invoice)
     if amount <= 0 or amount != money.rounded(amount):
         raise Invalid("Enter an amount above zero, in whole cents.", field="amount")
     left = open_amount(conn, invoice_id)
@@ -98,7 +124,7 @@ def record(
             field="amount",
         )
     if paid_on > today:
-        raise Invalid("The day of the payment lies in the future. Enter it once the money is there.", field="paid_on")
+        raise Invalid(_IN_FUTURE, field="paid_on")
     values: dict[str, Any] = {
         "amount": amount,
         "paid_on": paid_on,
@@ -109,6 +135,30 @@ def record(
     told = f"{money.shown(amount)} {invoice.currency} of {paid_on.isoformat()}"
     _follow(conn, invoice, "pay", {"payment": (None, told)}, user)
     return payment_id
+
+
+def settle(conn: Connection, invoice_ids: Sequence[int], *, paid_on: date, method: str, today: date, user: User) -> int:
+    """Enter a payment of all that is open on each of these invoices. Returns how many are paid by it.
+
+    Raises NotFound or Conflict where one of them takes no payment, Invalid for a future day: nothing is entered then.
+    """
+    require(user, Permission.RECORD_PAYMENTS)
+    method = fields.one_of(method, METHODS, field="method", label="The method")
+    if paid_on > today:
+        raise Invalid(_IN_FUTURE, field="paid_on")
+    wanted = sorted(set(invoice_ids))
+    query = text(f"SELECT {_HELD} FROM invoices WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE")
+    found = conn.execute(query, {"ids": wanted}).all()
+    if len(found) < len(wanted):
+        raise NotFound("A document does not exist any more. Nothing was entered: reload the list.")
+    for invoice in found:
+        _require_payable(invoice)
+    values = {
+        "ids": wanted, "paid_on": paid_on, "method": method, "user": user.id,
+        "of_day": f" of {paid_on.isoformat()}", "states": json.dumps(STATES),
+    }  # fmt: skip
+    audit.record_all(conn, "pay", "invoice", source=_SETTLED, query=_SETTLED_ENTRY, values=values, user_id=user.id)
+    return len(wanted)
 
 
 def reverse(conn: Connection, payment_id: int, *, reason: str, today: date, user: User) -> int:
@@ -142,12 +192,19 @@ def reverse(conn: Connection, payment_id: int, *, reason: str, today: date, user
 
 def _held(conn: Connection, invoice_id: int) -> Row[Any]:
     """The invoice, held until the transaction ends: two payments at once are counted one after the other."""
-    columns = "id, kind, state, number, gross, currency, customer_id"
-    query = text(f"SELECT {columns} FROM invoices WHERE id = :id FOR UPDATE")
+    query = text(f"SELECT {_HELD} FROM invoices WHERE id = :id FOR UPDATE")
     row = conn.execute(query, {"id": invoice_id}).one_or_none()
     if row is None:
         raise NotFound("This document does not exist (any more).")
     return row
+
+
+def _require_payable(invoice: Row[Any]) -> None:
+    if invoice.kind != "invoice" or invoice.gross <= 0:
+        number = invoice.number or "this document"
+        raise Conflict(f"Nothing is to be paid on {number}. Only an invoice with an amount can be paid.")
+    if invoice.state not in PAYABLE:
+        raise Conflict(f"{invoice.number or 'This invoice'} is {STATES[invoice.state].lower()} and takes no payment.")
 
 
 def _add(conn: Connection, invoice: Row[Any], values: dict[str, Any], user: User) -> int:

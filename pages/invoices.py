@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, customer_lists, drafts, invoice_mails, invoices, issuing, months, settings
+from lib import clock, customer_lists, drafts, invoice_mails, invoices, issuing, months, payments, settings
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.invoices import MOST_COUNTED, Filters, Invoice
-from pages.shared import documents, invoice_mail, session, ui, work
+from pages.shared import documents, invoice_mail, payment_list, session, ui, work
 
 PAGE = 25
 MOST_UNBILLED = 200
@@ -215,8 +215,13 @@ def draw_actions(chosen: list[Invoice], today: date, currency: str) -> None:
     issued = len(chosen) - len(waiting)
     if st.button(f"Send selected ({issued})", key="send_selected", icon=":material/mail:", disabled=not issued):
         invoice_mail.open_many(chosen)
+    payable = [one for one in chosen if one.kind == "invoice" and one.gross > 0 and one.state in payments.PAYABLE]
+    if st.button(
+        f"Record as paid ({len(payable)})", key="settle_selected", icon=":material/payments:", disabled=not payable
+    ):
+        payment_list.ask_settle(payable, today, currency)
     if not chosen:
-        st.caption("Tick documents to issue or send them. A click on one opens it.")
+        st.caption("Tick documents to issue, send or settle them. A click on one opens it.")
     if clicked:
         total = sum((one.gross for one in waiting), Decimal(0))
         many = "1 draft" if len(waiting) == 1 else f"{len(waiting)} drafts"

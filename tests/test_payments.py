@@ -160,6 +160,43 @@ def test_a_document_with_payments_is_cancelled_after_their_reversal(
     assert checks.findings(conn) == []
 
 
+def settle(conn: Connection, invoice_ids: list[int], user: User, **more: Any) -> int:
+    given: dict[str, Any] = {"paid_on": TODAY, "method": "direct_debit", "today": TODAY} | more
+    return payments.settle(conn, invoice_ids, user=user, **given)
+
+
+def test_several_are_paid_at_once_each_with_what_is_open(conn: Connection, company: Company, issued: int) -> None:
+    other = invoices.invoices_of(conn, company.with_ips)[0].id
+    pay(conn, issued, Decimal(20), company.finance)
+    gross = payments.open_amount(conn, other)
+    assert settle(conn, [issued, other, issued], company.finance, paid_on=date(2026, 7, 2)) == 2
+    assert [state(conn, one) for one in (issued, other)] == [("paid", 0), ("paid", 0)]
+    assert [one.amount for one in payments.payments_of(conn, issued)] == [Decimal(20), Decimal("33.55")]
+    kept = payments.payments_of(conn, other)[0]
+    assert (kept.amount, kept.paid_on, kept.method) == (gross, date(2026, 7, 2), "direct_debit")
+    entry = audit.entries(conn, object_type="invoice", object_id=issued)[0][0]
+    assert (entry.action, entry.person) == ("pay", company.finance.name)
+    assert entry.changes == {"payment": [None, "33.55 EUR of 2026-07-02"], "state": ["Partly paid", "Paid"]}
+    assert checks.findings(conn) == []
+    with pytest.raises(Conflict, match="is paid and takes no payment"):
+        settle(conn, [issued], company.finance)
+
+
+def test_of_several_none_is_paid_where_one_can_not_be(conn: Connection, company: Company, issued: int) -> None:
+    other = invoices.invoices_of(conn, company.with_ips)[0].id
+    issuing.cancel(conn, other, reason="Wrong", today=TODAY, user=company.finance)
+    for ids, refusal in (([issued, other], Conflict), ([issued, 0], NotFound)):
+        with pytest.raises(refusal):
+            settle(conn, ids, company.finance)
+    for given in ({"paid_on": TODAY + timedelta(days=1)}, {"method": "shells"}):
+        with pytest.raises(Invalid):
+            settle(conn, [issued], company.finance, **given)
+    for role in (Role.VIEWER, Role.SALES):
+        with pytest.raises(NotAllowed, match="record and reverse payments"):
+            settle(conn, [issued], company.people[role])
+    assert (payments.payments_of(conn, issued), state(conn, issued)) == ([], ("issued", GROSS))
+
+
 @pytest.mark.parametrize("statement", ["UPDATE payments SET amount = 1", "DELETE FROM payments", "TRUNCATE payments"])
 def test_rows_are_never_changed(conn: Connection, company: Company, issued: int, statement: str) -> None:
     pay(conn, issued, GROSS, company.finance)
@@ -224,3 +261,20 @@ def test_the_page_records_what_is_open_and_reverses_it(
     page.button(key="payment_reverse_go").click().run()
     with db.transaction() as conn:
         assert state(conn, invoice_id) == ("issued", GROSS)
+
+
+def test_the_list_settles_what_was_ticked(committed: tuple[Company, int], open_page: Any) -> None:
+    company, invoice_id = committed
+    page: AppTest = open_page("invoices.py", Role.FINANCE)
+    table = next(key for key in list(page.session_state) if key.startswith("documents_"))
+    page.session_state["invoices_chosen"] = (table, [invoice_id])
+    page.run()
+    button = page.button(key="settle_selected")
+    assert button.label == "Record as paid (1)"
+    button.click().run()
+    assert "1 invoice, 53.55 EUR open in all" in "\n".join(one.value for one in page.markdown)
+    page.button(key="settle_go").click().run()
+    assert not page.exception
+    with db.transaction() as conn:
+        assert state(conn, invoice_id) == ("paid", 0)
+        assert state(conn, invoices.invoices_of(conn, company.with_ips)[0].id)[0] == "issued"

@@ -1,6 +1,7 @@
 """Payments on the page of an invoice: what is open, what came in, a new one, and taking one back (row B9)."""
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -93,6 +94,39 @@ def _record(invoice_id: int, today: date, request_key: UUID) -> None:
         return payments.record(conn, invoice_id, **(typed | given | {"amount": amount}))
 
     forms.save(FORM, action, today=today, request_key=request_key, success="The payment is recorded.")
+
+
+def ask_settle(chosen: list[Invoice], today: date, currency: str) -> None:
+    """The dialog that records all that is open on several invoices as paid."""
+
+    @st.dialog("Record as paid", icon=":material/payments:")
+    def asked() -> None:
+        session.close_or_explain()
+        with session.reading() as conn:
+            total = sum(payments.open_amounts(conn, [one.id for one in chosen]).values(), Decimal(0))
+        many = "1 invoice" if len(chosen) == 1 else f"{len(chosen)} invoices"
+        st.markdown(
+            f"**{many}, {ui.money(total)} {currency} open in all.** Each gets a payment of all that is open on it. "
+            "A payment is never changed afterwards, only reversed on the invoice's page."
+        )
+        st.date_input("Day of the payment", today, key="settle_paid_on", max_value=today, format="YYYY-MM-DD")
+        session.field_error("paid_on")
+        st.selectbox("Method", list(METHODS), key="settle_method", format_func=METHODS.__getitem__)
+        ids = [one.id for one in chosen]
+        st.button("Record as paid", key="settle_go", type="primary", on_click=_settle, args=(ids, today, many))
+
+    asked()
+
+
+def _settle(invoice_ids: list[int], today: date, many: str) -> None:
+    session.attempt(
+        payments.settle,
+        invoice_ids,
+        paid_on=st.session_state.settle_paid_on,
+        method=st.session_state.settle_method,
+        today=today,
+        success=f"{many} recorded as paid.",
+    )
 
 
 def _ask_reverse(one: Payment, document: Invoice, today: date) -> None:
