@@ -146,11 +146,15 @@ def draw_actions(document: Invoice, today: date) -> None:
         return
     if st.button("Send by mail", key="issued_mail", icon=":material/mail:"):
         invoice_mail.open_one(document)
+    has_payments = document.state in ("partly_paid", "paid")
     if (
-        document.state == "issued"
+        (document.state == "issued" or has_payments)
         and document.kind != "cancellation"
-        and st.button("Cancel", key="issued_cancel", icon=":material/block:")
-    ):
+        and st.button(
+            "Cancel", key="issued_cancel", icon=":material/block:", disabled=has_payments,
+            help="It has payments. Reverse them below, then it can be cancelled." if has_payments else None,
+        )
+    ):  # fmt: skip
         ask_cancel(document, today)
 
 

@@ -251,6 +251,8 @@ def test_the_page_records_what_is_open_and_reverses_it(
     assert not page.exception
     with db.transaction() as conn:
         assert state(conn, invoice_id) == ("partly_paid", Decimal("3.55"))
+    cancel = page.button(key="issued_cancel")
+    assert cancel.disabled and "Reverse them" in cancel.help
     page = open_page("invoice.py", Role.VIEWER, id=str(invoice_id))
     assert not [one for one in page.button if one.key == "payment_add"]
     assert "3.55 EUR open" in "\n".join(one.value for one in page.markdown)
