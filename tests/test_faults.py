@@ -8,11 +8,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from lib import billing, db, invoices, issuing, months, periods, postgres
 from lib.auth import Role
 from tests import closes, databases, ledgers, people
+from tests.beginnings import Begin
 from tests.closes import JULY, JUNE, TODAY, Company
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,7 @@ import sys, time
 from lib import db, issuing, months
 from lib.auth import Role
 from tests import people
+from tests.beginnings import Begin
 from tests.closes import JUNE, TODAY
 
 def reached(point):
@@ -39,13 +42,12 @@ with db.transaction() as conn:
 CUSTOMERS = 12
 
 
-def company() -> Company:
-    """A committed company with some customers to bill."""
-    with db.transaction() as conn:
-        made = closes.company(conn)
-        for index in range(CUSTOMERS - 2):
-            customer_id = ledgers.customer(conn, made.people, f"Number {index:02d}")
-            ledgers.book(conn, made.people, customer_id, made.users, 1 + index, JUNE)
+def company(conn: Connection) -> Company:
+    """Some customers to bill."""
+    made = closes.company(conn)
+    for index in range(CUSTOMERS - 2):
+        customer_id = ledgers.customer(conn, made.people, f"Number {index:02d}")
+        ledgers.book(conn, made.people, customer_id, made.users, 1 + index, JUNE)
     return made
 
 
@@ -75,9 +77,9 @@ def assert_close_completes() -> None:
 
 @pytest.mark.row("B1")
 @pytest.mark.parametrize("point", ["Rating all customers", "Drafting documents", "approved", "issued"])
-def test_a_process_killed_in_mid_close_leaves_nothing_half_done(database: str, point: str) -> None:
-    company()
-    environment = os.environ | {"DATABASE_URL": database, "PYTHONPATH": str(ROOT)}
+def test_a_process_killed_in_mid_close_leaves_nothing_half_done(begin: Begin, point: str) -> None:
+    begin(company)
+    environment = os.environ | {"DATABASE_URL": begin.url, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", CLOSER, point], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -92,15 +94,15 @@ def test_a_process_killed_in_mid_close_leaves_nothing_half_done(database: str, p
     assert_close_completes()
 
 
-def test_a_process_killed_while_it_issues_leaves_drafts(database: str) -> None:
-    made = company()
+def test_a_process_killed_while_it_issues_leaves_drafts(begin: Begin) -> None:
+    made = begin(company)
     with db.transaction() as conn:
         closes.approve(conn, made)
     script = CLOSER.replace("    months.approve(conn, JUNE, today=TODAY, user=finance, progress=reached)\n", "")
     process = subprocess.Popen(
         [sys.executable, "-c", script, "issued"],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database, "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"DATABASE_URL": begin.url, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -123,7 +125,7 @@ def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done() -> N
         with databases.in_use(postgres.database(url, "company")):
             with db.transaction() as conn:
                 db.migrate(conn)
-            made = company()
+                made = company(conn)
 
             def pull_the_plug(step: str) -> None:
                 if step == "Drafting documents":
