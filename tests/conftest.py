@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -58,20 +59,28 @@ def worker_database(server: str, template: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def conn(worker_database: str) -> Iterator[Connection]:
-    """A connection whose changes are gone after the test."""
-    with db.engine().connect() as connection, connection.begin() as transaction:
-        yield connection
-        transaction.rollback()
-
-
 @pytest.fixture(scope="module")
 def beginnings(server: str, template: str) -> Iterator[Beginnings]:
     """The filled databases that the tests of this file begin with."""
     made = Beginnings(server, template)
     yield made
     made.close()
+
+
+@pytest.fixture
+def conn(worker_database: str, beginnings: Beginnings, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A connection whose changes are gone after the test. What the file's BEGINS_WITH names was committed before."""
+    fill = getattr(request.module, "BEGINS_WITH", None)
+    url = beginnings.shared(fill)[0] if fill else worker_database
+    with databases.in_use(url), db.engine().connect() as connection, connection.begin() as transaction:
+        yield connection
+        transaction.rollback()
+
+
+@pytest.fixture
+def begun(conn: Connection, beginnings: Beginnings, request: pytest.FixtureRequest) -> Any:
+    """What the function that the file's BEGINS_WITH names returned."""
+    return beginnings.shared(request.module.BEGINS_WITH)[1]
 
 
 @pytest.fixture

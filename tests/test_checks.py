@@ -3,18 +3,23 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import billing, checks, issuing, months
+from lib import billing, checks, db
 from tests import closes
-from tests.closes import JULY, JUNE, TODAY
+from tests.closes import JULY
+
+
+def billed_in_june(conn: Connection) -> None:
+    """June is closed and issued, July is open and rated."""
+    closes.issued(conn)
+    billing.ensure_rated(conn, JULY)
+
+
+BEGINS_WITH = billed_in_june
 
 
 @pytest.fixture
 def billed(conn: Connection) -> Connection:
-    """June is closed and issued, July is open and rated; no trigger stands in the way of what follows."""
-    company = closes.company(conn)
-    months.approve(conn, JUNE, today=TODAY, user=company.finance)
-    issuing.issue_month(conn, JUNE, today=TODAY, user=company.finance)
-    billing.ensure_rated(conn, JULY)
+    """No trigger stands in the way of what follows."""
     conn.execute(text("SET LOCAL session_replication_role = replica"))
     return conn
 
@@ -23,8 +28,9 @@ def test_what_the_app_did_breaks_no_rule(billed: Connection) -> None:
     assert checks.findings(billed) == []
 
 
-def test_an_empty_database_breaks_no_rule(conn: Connection) -> None:
-    assert checks.findings(conn) == []
+def test_an_empty_database_breaks_no_rule(database: str) -> None:
+    with db.transaction() as conn:
+        assert checks.findings(conn) == []
 
 
 KEPT = {"charges are", "statement is", "totals of"}

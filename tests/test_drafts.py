@@ -19,10 +19,12 @@ from lib.money import LARGEST
 from tests import closes, ledgers
 from tests.closes import END_OF_JUNE, JULY, JUNE, TODAY, Company, line
 
+BEGINS_WITH = closes.company
+
 
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    return closes.company(conn)
+def company(begun: Company) -> Company:
+    return begun
 
 
 def create(conn: Connection, company: Company, *lines: DraftLine, **other: Any) -> int:

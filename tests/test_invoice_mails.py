@@ -14,11 +14,13 @@ from tests.closes import TODAY, Company
 TO = "buchhaltung@ada.example"
 
 
+BEGINS_WITH = closes.company
+
+
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    made = closes.company(conn)
-    closes.approve(conn, made)
-    return made
+def company(conn: Connection, begun: Company) -> Company:
+    closes.approve(conn, begun)
+    return begun
 
 
 def with_server(conn: Connection, admin: User) -> None:
@@ -66,11 +68,10 @@ def test_a_mail_asks_for_no_transfer_where_the_document_does_not(conn: Connectio
     assert "Wir ziehen den Betrag zum 17.07.2026 per SEPA-Lastschrift von Ihrem Konto ein." in body
 
 
-def test_an_english_document_is_written_to_in_english(conn: Connection) -> None:
-    company = closes.company(conn)
-    customer_id = closes.abroad(conn, company, "Ada Ltd", "GB")
-    closes.approve(conn, company)
-    closes.issue(conn, company)
+def test_an_english_document_is_written_to_in_english(conn: Connection, begun: Company) -> None:
+    customer_id = closes.abroad(conn, begun, "Ada Ltd", "GB")
+    closes.approve(conn, begun)
+    closes.issue(conn, begun)
     found = invoice_mails.prepared(conn, document_of(conn, customer_id))
     assert found.recipient == "", "there is none to propose"
     assert found.subject.startswith("Invoice RE-2026-0000") and found.subject.endswith(" from Muster IT GmbH")

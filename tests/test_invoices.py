@@ -18,10 +18,12 @@ from lib.invoices import Filters
 from tests import closes
 from tests.closes import END_OF_JUNE, JULY, JUNE, TODAY, Company, line
 
+BEGINS_WITH = closes.company
+
 
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    return closes.company(conn)
+def company(begun: Company) -> Company:
+    return begun
 
 
 def draft(conn: Connection, company: Company, *lines: drafts.DraftLine, customer: int | None = None) -> int:

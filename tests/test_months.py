@@ -11,15 +11,17 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from lib import billing, bookings, customers, db, drafts, invoices, issuing, months, periods, prices
-from lib.auth import Role, User
+from lib.auth import Role
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
-from tests import closes, ledgers
+from tests import closes, ledgers, people
 from tests.closes import AUGUST, JULY, JUNE, TODAY, Company
+
+BEGINS_WITH = closes.company
 
 
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    return closes.company(conn)
+def company(begun: Company) -> Company:
+    return begun
 
 
 def month(conn: Connection, wanted: date, *, today: date = TODAY) -> months.Month:
@@ -114,10 +116,12 @@ def test_a_month_closes_only_after_its_last_day(conn: Connection, company: Compa
     assert months.approve(conn, JUNE, today=JULY, user=company.finance) == 2
 
 
-def test_before_set_up_nothing_is_closed(conn: Connection, users: dict[Role, User]) -> None:
-    with pytest.raises(Conflict, match="first booking month is not set"):
-        months.approve(conn, JUNE, today=TODAY, user=users[Role.ADMIN])
-    assert months.known(conn) == []
+def test_before_set_up_nothing_is_closed(database: str) -> None:
+    with db.transaction() as conn:
+        admin = people.hire(conn)[Role.ADMIN]
+        with pytest.raises(Conflict, match="first booking month is not set"):
+            months.approve(conn, JUNE, today=TODAY, user=admin)
+        assert months.known(conn) == []
 
 
 def test_a_quantity_without_a_price_blocks_the_close(conn: Connection, company: Company) -> None:

@@ -22,11 +22,12 @@ from tests.closes import TODAY, Company
 GROSS = Decimal("53.55")
 
 
+BEGINS_WITH = closes.approved
+
+
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    made = closes.company(conn)
-    closes.approve(conn, made)
-    return made
+def company(begun: Company) -> Company:
+    return begun
 
 
 @pytest.fixture

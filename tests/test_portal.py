@@ -18,9 +18,12 @@ TODAY = date(2026, 7, 3)
 NEW = "three-otters-upstream"
 
 
+BEGINS_WITH = portals.filled
+
+
 @pytest.fixture
-def made(conn: Connection) -> Portal:
-    return portals.filled(conn)
+def made(begun: Portal) -> Portal:
+    return begun
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ from lib.errors import NotAllowed
 from tests import closes, people, portals
 from tests.portals import PASSWORD, Portal
 
+BEGINS_WITH = portals.filled
+
 
 @pytest.fixture
-def portal(conn: Connection) -> Portal:
-    return portals.filled(conn)
+def portal(begun: Portal) -> Portal:
+    return begun
 
 
 def alive(conn: Connection, token: str) -> bool:

@@ -24,18 +24,25 @@ COMPANY = {
 PERSON = {"salutation": "ms", "first_name": "Nina", "surname": "Neu", "email": "Nina@ada.example"}
 
 
-@pytest.fixture
-def made(conn: Connection) -> Portal:
+def enable(conn: Connection, made: Portal, **changes: Any) -> None:
+    wanted = {"portal_url": "https://portal.m.example", "self_registration": True, "registration_terms": "Be kind."}
+    version = settings.company(conn).version
+    settings.edit_company(conn, version=version, changes=wanted | changes, user=made.company.admin)
+
+
+def open_to_all(conn: Connection) -> Portal:
     """Registering is switched on."""
     filled = portals.filled(conn)
     enable(conn, filled)
     return filled
 
 
-def enable(conn: Connection, made: Portal, **changes: Any) -> None:
-    wanted = {"portal_url": "https://portal.m.example", "self_registration": True, "registration_terms": "Be kind."}
-    version = settings.company(conn).version
-    settings.edit_company(conn, version=version, changes=wanted | changes, user=made.company.admin)
+BEGINS_WITH = open_to_all
+
+
+@pytest.fixture
+def made(begun: Portal) -> Portal:
+    return begun
 
 
 def register(conn: Connection, **changes: Any) -> None:

@@ -17,9 +17,12 @@ from tests.closes import JULY, JUNE, TODAY, Company
 pytestmark = pytest.mark.row("B4")
 
 
+BEGINS_WITH = closes.company
+
+
 @pytest.fixture
-def company(conn: Connection) -> Company:
-    return closes.company(conn)
+def company(begun: Company) -> Company:
+    return begun
 
 
 def book_for_july(conn: Connection, company: Company, quantity: int) -> None:
