@@ -456,7 +456,8 @@ _SHARES = """
 share AS (
     SELECT DISTINCT ON (m.month, b.customer_id) m.month, b.customer_id, b.product_id, b.internal
       FROM unnest(CAST(:months AS date[])) AS m(month)
-      JOIN standing_bookings b ON b.kind = 'ips' AND b.effective_on < (m.month + interval '1 month')::date {booked}
+      JOIN standing_bookings b ON b.product_id = (SELECT id FROM products WHERE kind = 'ips')
+       AND b.effective_on < (m.month + interval '1 month')::date {booked}
      ORDER BY m.month, b.customer_id, b.effective_on DESC
 )"""
 
