@@ -22,17 +22,17 @@ from lib import (
 )
 from lib.report_filters import Filters
 from tests import closes
+from tests.beginnings import Begin
 from tests.closes import JUNE
 
 
 @pytest.fixture(autouse=True)
-def company(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def company(begin: Begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """June can be closed; today is 3 July 2026. No demo of this machine is touched."""
     monkeypatch.setenv("MANDANT_TODAY", "2026-07-03")
     monkeypatch.delenv("MANDANT_USER", raising=False)
     monkeypatch.setattr(local, "DATA", tmp_path / "no-demo-here")
-    with db.transaction() as conn:
-        closes.company(conn)
+    begin(closes.company)
 
 
 def run(capsysbinary: Any, *arguments: str) -> tuple[int, bytes, str]:
