@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
@@ -20,6 +21,9 @@ from tests.beginnings import Begin, Beginnings
 from tests.scheduling import Scheduling
 
 ROOT = Path(__file__).parents[1]
+# On a machine on which others work, too, an example may take as long as it takes.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 # A key for secrets, which servers and workers that tests start inherit.
 os.environ.setdefault(vault.VARIABLE, vault.new_key())
 # The app's own hashing takes a quarter of a second each time; `hashing` is for the tests that are about it.
