@@ -36,11 +36,13 @@ class Words:
 class Desk:
     """Whose IPs are changed, what they have today, and how figures are asked for and a change is saved.
 
+    `customer` is named above the rest: from a list, nothing else says whose dialog it is; empty for the own company's.
     `later()` is what is booked for later, the next one first; `quotes(quantities, month)` are whole months, None
     without a price; `effects(**change)` the months' charges;
     `confirm()` draws what has to be ticked; `book(day, read, key)` saves what `read()` gives.
     """
 
+    customer: str
     product: str
     held: Holding
     today: date
@@ -69,6 +71,8 @@ def _dialog(desk: Desk, pending: Booking | None, key: UUID) -> None:
     held = desk.held
     now = f"Today: **{held.quantity:,}** IPs, {held.internal or 0:,} internal and {held.external or 0:,} external."
     booked = f" From {ui.day(pending.effective_on)}: {later_changes.shown(pending, counted=True)}." if pending else ""
+    if desk.customer:
+        st.markdown(f"**{session.escaped(desk.customer)}**")
     st.markdown(now + booked)
     shares = _draw_shares()
     day = _draw_day(desk, sum(shares) if shares else None)

@@ -44,6 +44,7 @@ def _desk(view: View, product: Product, held: Holding) -> ip_dialog.Desk:
         customer_bookings.book(view, product, key, day, read)
 
     return ip_dialog.Desk(
+        customer=f"{view.customer.number} {view.customer.name}",
         product=product.name_en,
         held=held,
         later=later,

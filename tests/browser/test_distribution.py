@@ -41,6 +41,7 @@ def box(page: Page, name: str) -> Locator:
 def test_ips_are_moved_made_fewer_and_the_forecast_explains_itself(sign_in: SignIn, customer_id: int) -> None:
     page = sign_in(Role.SALES, f"/customer?id={customer_id}")
     page.get_by_role("button", name="Change IPs").click()
+    expect(dialog(page)).to_contain_text("Verteiler GmbH")
     expect(dialog(page)).to_contain_text("This is what the customer has today.")
     # The slider moves IPs between both, the total stays; that costs nothing.
     dialog(page).get_by_role("slider").press("ArrowRight")

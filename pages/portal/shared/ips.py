@@ -131,6 +131,7 @@ def _desk(user: PortalUser, ips: Ips, today: date, currency: str) -> ip_dialog.D
         )  # fmt: skip
 
     return ip_dialog.Desk(
+        customer="",
         product=ips.name,
         held=ips.held,
         later=lambda: ips.pending,
