@@ -38,9 +38,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """The order in which workers get tests."""
-    return Scheduling(config)
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
