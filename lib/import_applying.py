@@ -80,9 +80,10 @@ def apply(
     found = conn.execute(
         text("""SELECT kind, file_name, mapping, content, created_by FROM imports
                  WHERE id = :id AND state = 'queued' AND attempts = coalesce(CAST(:attempts AS int), attempts)
-                   FOR KEY SHARE SKIP LOCKED"""),
+                   FOR KEY SHARE"""),
         {"id": import_id, "attempts": attempts},
     ).one_or_none()
+    # Waited for, not skipped: another worker that looked for one to claim may hold the row for a moment.
     if found is None:  # somebody else has it by now, or took it back
         return
     # Looked up now: who may not do it any more, for whom it isn't done.

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from threading import Thread
 
@@ -153,6 +154,27 @@ def test_two_workers_apply_each_file_once(sales: User) -> None:
         thread.join()
     assert [found(import_id).state for import_id in ids] == ["applied"] * 6
     assert counted("customers") == 6
+
+
+def test_who_claimed_an_import_waits_for_another_that_holds_it_for_a_moment(sales: User) -> None:
+    """A worker that looks for one to claim locks a row before it sees that the row is taken."""
+    import_id = queue(sales)
+    with db.transaction() as conn:
+        claimed = import_applying._claim(conn)
+    assert claimed is not None
+
+    def apply() -> None:
+        with db.transaction() as conn:
+            import_applying.apply(conn, import_id, today=date(2026, 6, 15), attempts=claimed.attempts)
+
+    with db.transaction() as looking:
+        looking.execute(text("SELECT id FROM imports WHERE id = :id FOR UPDATE"), {"id": import_id})
+        thread = Thread(target=apply)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join()
+    assert found(import_id).state == "applied"
 
 
 def test_what_became_wrong_since_it_was_checked_is_not_imported(sales: User) -> None:
