@@ -28,7 +28,7 @@ def ask(view: View, effect: str) -> None:
 
 @st.dialog("Delete customer", icon=":material/delete:", on_dismiss="rerun")
 def _delete(view: View, effect: str, *, word: bool, minutes: int) -> None:
-    session.show_outcome()
+    session.explain()
     with session.reading() as conn:
         done = deletions.deletion_of(conn, view.customer.id)
     # Asked of the database: the dialog may be drawn again after the run that said so.

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -32,10 +32,11 @@ _log = logging.getLogger("mandant")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the last click ended, kept until the next run shows it."""
+    """How the last click ended, kept until the next run shows it; in a dialog a refusal stays until the next click."""
 
     kind: Literal["success", "error"]
     message: str
+    in_dialog: bool = False
 
 
 def token() -> str | None:
@@ -153,21 +154,38 @@ def succeeded() -> bool:
 
 
 def show_outcome() -> None:
-    """Show how the last click ended, once. main.py calls it above each page; a dialog calls `close_or_explain`."""
+    """Show how the last click ended, once: main.py calls it above each page. What a dialog has shown is over."""
     outcome = st.session_state.pop(_OUTCOME, None)
-    if outcome is None:
-        return
-    if outcome.kind == "success":
-        st.toast(escaped(outcome.message), icon=":material/check_circle:")
-    else:
-        st.error(escaped(outcome.message), icon=":material/error:")
+    if outcome is not None and not outcome.in_dialog:
+        _show(outcome)
 
 
 def close_or_explain() -> None:
     """First statement of a dialog: closes it after its button saved, else shows why it did not."""
     if succeeded():
         st.rerun()
-    show_outcome()
+    explain()
+
+
+def explain() -> None:
+    """In a dialog that stays open: how the last click ended. A refusal stays in sight until the next click.
+
+    Leaving a field draws the dialog again. If the refusal went then, all below it would move up under the pointer
+    that is pressing the button, and the click would be lost.
+    """
+    outcome = st.session_state.pop(_OUTCOME, None)
+    if outcome is None:
+        return
+    _show(outcome)
+    if outcome.kind == "error":
+        st.session_state[_OUTCOME] = replace(outcome, in_dialog=True)
+
+
+def _show(outcome: Outcome) -> None:
+    if outcome.kind == "success":
+        st.toast(escaped(outcome.message), icon=":material/check_circle:")
+    else:
+        st.error(escaped(outcome.message), icon=":material/error:")
 
 
 def field_error(field: str) -> None:
