@@ -1,6 +1,6 @@
-"""What was paid on an invoice, entered by hand (row B9): rows that are never changed, only reversed by others.
+"""What was paid on an invoice, by hand or as a payment service says (row B9): rows that are only reversed by others.
 
-The invoice's state follows from them: issued, partly paid, paid, and back.
+The invoice's state follows from them: issued, partly paid, paid, and back. No row is ever changed.
 """
 
 import json
@@ -113,6 +113,38 @@ def record(
     """
     require(user, Permission.RECORD_PAYMENTS)
     once(conn, request_key)
+    return _record(
+        conn, invoice_id, amount=amount, paid_on=paid_on, method=method, reference=reference, today=today, user=user
+    )
+
+
+def receive(
+    conn: Connection,
+    invoice_id: int,
+    *,
+    amount: Decimal,
+    paid_on: date,
+    method: str,
+    reference: str,
+    today: date,
+) -> int:
+    """`record` for what a payment service says came in: nobody of us enters it. Returns the payment's id."""
+    return _record(
+        conn, invoice_id, amount=amount, paid_on=paid_on, method=method, reference=reference, today=today, user=None
+    )
+
+
+def _record(
+    conn: Connection,
+    invoice_id: int,
+    *,
+    amount: Decimal,
+    paid_on: date,
+    method: str,
+    reference: str,
+    today: date,
+    user: User | None,
+) -> int:
     invoice = _held(conn, invoice_id)
     _require_payable(invoice)
     if amount <= 0 or amount != money.rounded(amount):
@@ -164,6 +196,15 @@ def settle(conn: Connection, invoice_ids: Sequence[int], *, paid_on: date, metho
 def reverse(conn: Connection, payment_id: int, *, reason: str, today: date, user: User) -> int:
     """Take a payment back, because it was entered wrongly or the money went back. Returns the id of the reversal."""
     require(user, Permission.RECORD_PAYMENTS)
+    return _reverse(conn, payment_id, reason=reason, today=today, user=user)
+
+
+def send_back(conn: Connection, payment_id: int, *, reason: str, today: date) -> int:
+    """`reverse` for what a payment service says went back: nobody of us does it. Returns the id of the reversal."""
+    return _reverse(conn, payment_id, reason=reason, today=today, user=None)
+
+
+def _reverse(conn: Connection, payment_id: int, *, reason: str, today: date, user: User | None) -> int:
     reason = fields.line(reason, field="reason", label="The reason", required=True)
     query = text("SELECT invoice_id, amount, method, reverses_id FROM payments WHERE id = :id")
     payment = conn.execute(query, {"id": payment_id}).one_or_none()
@@ -207,13 +248,14 @@ def _require_payable(invoice: Row[Any]) -> None:
         raise Conflict(f"{invoice.number or 'This invoice'} is {STATES[invoice.state].lower()} and takes no payment.")
 
 
-def _add(conn: Connection, invoice: Row[Any], values: dict[str, Any], user: User) -> int:
-    row = insert(payments).values(invoice_id=invoice.id, recorded_by=user.id, **values).returning(payments.c.id)
+def _add(conn: Connection, invoice: Row[Any], values: dict[str, Any], user: User | None) -> int:
+    recorded_by = None if user is None else user.id
+    row = insert(payments).values(invoice_id=invoice.id, recorded_by=recorded_by, **values).returning(payments.c.id)
     payment_id: int = conn.execute(row).scalar_one()
     return payment_id
 
 
-def _follow(conn: Connection, invoice: Row[Any], action: str, changes: dict[str, Any], user: User) -> None:
+def _follow(conn: Connection, invoice: Row[Any], action: str, changes: dict[str, Any], user: User | None) -> None:
     """Set the state that the payments now make, and note what was done."""
     state = conn.execute(
         text("""UPDATE invoices i SET version = version + 1,
@@ -225,4 +267,7 @@ def _follow(conn: Connection, invoice: Row[Any], action: str, changes: dict[str,
     ).scalar_one()
     if state != invoice.state:
         changes = changes | {"state": (STATES[invoice.state], STATES[state])}
-    audit.record(conn, action, "invoice", invoice.id, user_id=user.id, customer_id=invoice.customer_id, changes=changes)
+    audit.record(
+        conn, action, "invoice", invoice.id, user_id=None if user is None else user.id,
+        customer_id=invoice.customer_id, changes=changes,
+    )  # fmt: skip
