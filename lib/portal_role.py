@@ -23,7 +23,7 @@ ROWS = {
         ("customer_users", "contacts", "lifecycle", "bookings", "charges", "statements", "adjustments", "invoices"),
         _OWN,
     ),
-    **dict.fromkeys(("mails", "audit_log", "audit_personal"), _OWN),
+    **dict.fromkeys(("mails", "audit_log", "audit_personal", "project_keys"), _OWN),
     "user_links": _OF_USER.format("user_id"),
     "sessions": _OF_USER.format("customer_user_id"),
     "sign_in_tickets": _OF_USER.format("customer_user_id"),
@@ -46,6 +46,10 @@ GRANTS = {
     **dict.fromkeys(("prices", "price_tiers", "adjustments", "contacts", "invoices", "invoice_lines"), (_READ,)),
     "staff": ("SELECT (id, name)",),
     "mail_server": ("SELECT (sender_address)",),
+    # What booking needs to rate the customer; neither the key itself nor what finds it.
+    "project_keys": (
+        "SELECT (id, ending, ips, months, purchase_price, customer_id, from_day, until_day, charging, selling_price)",
+    ),
     "months": (_READ, "UPDATE (state)"),
     "documents": (_READ, "INSERT"),
     "requests": (_READ, "INSERT", "DELETE"),

@@ -444,7 +444,10 @@ bookings = Table(
     _ref("recorded_by", "staff.id", nullable=True),
     # Set instead where one of the customer's users did it, in the portal (row G2).
     Column("customer_user_id", BigInteger),
+    # The project key that brings these IPs, also on the 0 with which it ends.
+    _ref("project_key_id", "project_keys.id", nullable=True),
     ForeignKeyConstraint(["product_id", "kind"], ["products.id", "products.kind"], name="bookings_product_fkey"),
+    CheckConstraint("project_key_id IS NULL OR kind = 'ips'", name="only_ips_by_key"),
     CheckConstraint("recorded_by IS NULL OR customer_user_id IS NULL", name="recorded_by_one"),
     CheckConstraint("(voids IS NULL) = (quantity IS NOT NULL)", name="quantity_or_void"),
     CheckConstraint("quantity BETWEEN 0 AND 10000000", name="quantity_range"),
@@ -458,6 +461,51 @@ bookings = Table(
     Index("bookings_voided_once_key", "voids", unique=True, postgresql_where=text("voids IS NOT NULL")),
     # In the order in which the ledger is read: of one day, the booking recorded last comes first.
     Index("bookings_ledger_idx", "customer_id", "product_id", "effective_on", text("id DESC")),
+    Index("bookings_project_key_id_idx", "project_key_id", postgresql_where=text("project_key_id IS NOT NULL")),
+)
+
+# Each brings IPs for some months and is used once; from `customer_id` on it is empty until then.
+project_keys = Table(
+    "project_keys",
+    metadata,
+    _id(),
+    # Found by this (HMAC), opened for display from `sealed`; both by lib/vault.py.
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("ending", Text, nullable=False),
+    Column("ips", Integer, nullable=False),
+    Column("months", Integer, nullable=False),
+    Column("purchase_price", MONEY, nullable=False),
+    # The last day on which it can be redeemed.
+    Column("redeem_until", Date),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    _ref("customer_id", "customers.id", nullable=True),
+    Column("redeemed_at", DateTime(timezone=True)),
+    _ref("redeemed_by", "staff.id", nullable=True),
+    # Half-open: the first day without it.
+    Column("from_day", Date),
+    Column("until_day", Date),
+    # The selling price is charged once, or each month by its days.
+    Column("charging", Text),
+    Column("selling_price", MONEY),
+    CheckConstraint("ips BETWEEN 1 AND 10000000", name="ips_range"),
+    CheckConstraint("months BETWEEN 1 AND 120", name="months_range"),
+    CheckConstraint("purchase_price >= 0", name="purchase_price_not_negative"),
+    CheckConstraint("charging IN ('once','monthly')", name="charging_known"),
+    CheckConstraint(
+        "num_nulls(customer_id, redeemed_at, from_day, until_day, charging, selling_price) IN (0, 6)"
+        " AND (redeemed_by IS NULL OR redeemed_at IS NOT NULL)",
+        name="redeemed_is_complete",
+    ),
+    CheckConstraint("until_day > from_day", name="period_not_empty"),
+    CheckConstraint("selling_price >= 0", name="selling_price_not_negative"),
+    Index(
+        "project_keys_customer_id_idx",
+        "customer_id",
+        "from_day",
+        postgresql_where=text("customer_id IS NOT NULL"),
+    ),
 )
 
 prices = Table(
@@ -1051,4 +1099,175 @@ payments = Table(
     CheckConstraint("method IN ('bank_transfer','direct_debit','card','cash','other')", name="method_known"),
     Index("payments_invoice_id_idx", "invoice_id", "id"),
     Index("payments_reversed_once_key", "reverses_id", unique=True, postgresql_where=text("reverses_id IS NOT NULL")),
+)
+
+# ---------------------------------------------------------------- payment methods
+payment_methods = Table(
+    "payment_methods",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    # Who we are to the banks that collect by direct debit.
+    _text("creditor_id"),
+    _version(),
+    CheckConstraint("code IN ('bank_transfer','direct_debit','card','project_key','free')", name="code_known"),
+    CheckConstraint("creditor_id = '' OR code = 'direct_debit'", name="creditor_of_direct_debit"),
+)
+
+mandates = Table(
+    "mandates",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("holder", Text, nullable=False),
+    # Encrypted by lib/vault.py; its last four characters are shown.
+    Column("iban", LargeBinary, nullable=False),
+    Column("iban_ending", Text, nullable=False),
+    _text("bic"),
+    Column("signed_on", Date, nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("reference ~ '^[A-Za-z0-9+?/:().,''-]{1,35}$'", name="reference_plain"),
+    Index("mandates_customer_id_idx", "customer_id", "id"),
+    Index("mandates_one_valid_key", "customer_id", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+
+debit_runs = Table(
+    "debit_runs",
+    metadata,
+    _id(),
+    Column("month", Date, nullable=False),
+    Column("collect_on", Date, nullable=False),
+    Column("message_id", Text, nullable=False, unique=True),
+    # The file for the bank, encrypted by lib/vault.py; NULL once somebody in it was erased.
+    Column("content", LargeBinary),
+    Column("collected_at", DateTime(timezone=True)),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("month = date_trunc('month', month::timestamp)::date", name="first_of_month"),
+    CheckConstraint("collected_at IS NULL OR withdrawn_at IS NULL", name="collected_or_withdrawn"),
+)
+
+debits = Table(
+    "debits",
+    metadata,
+    _id(),
+    _ref("run_id", "debit_runs.id"),
+    _ref("invoice_id", "invoices.id"),
+    Column("mandate_id", BigInteger, ForeignKey("mandates.id", ondelete="SET NULL")),
+    Column("sequence", Text, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    _ref("payment_id", "payments.id", nullable=True),
+    Column("returned_at", DateTime(timezone=True)),
+    _text("return_reason"),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("sequence IN ('FRST','RCUR')", name="sequence_known"),
+    CheckConstraint("(returned_at IS NULL) = (return_reason = '')", name="return_has_reason"),
+    Index("debits_run_id_idx", "run_id", "id"),
+    Index("debits_mandate_id_idx", "mandate_id"),
+    # An invoice is in one run until it came back.
+    Index("debits_once_key", "invoice_id", unique=True, postgresql_where=text("returned_at IS NULL")),
+)
+
+stripe_account = Table(
+    "stripe_account",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, server_default="1"),
+    # Encrypted by lib/vault.py; the endings are shown.
+    Column("secret_key", LargeBinary),
+    _text("secret_key_ending"),
+    Column("publishable_key", LargeBinary),
+    _text("publishable_key_ending"),
+    Column("webhook_secret", LargeBinary),
+    _text("webhook_secret_ending"),
+    _text("mode"),
+    # As Stripe named it when the connection was tested.
+    _text("account_name"),
+    Column("tested_at", DateTime(timezone=True)),
+    _version(),
+    CheckConstraint("id = 1", name="single_row"),
+    CheckConstraint("mode IN ('','test','live')", name="mode_known"),
+)
+
+stripe_cards = Table(
+    "stripe_cards",
+    metadata,
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("stripe_customer", Text, nullable=False, unique=True),
+    # Empty while no card is saved.
+    _text("payment_method"),
+    _text("brand"),
+    _text("ending"),
+    _text("expires"),
+    Column("saved_at", DateTime(timezone=True)),
+    CheckConstraint("mode IN ('test','live')", name="mode_known"),
+)
+
+stripe_requests = Table(
+    "stripe_requests",
+    metadata,
+    _id(),
+    # What Stripe knows a repeated request by: asked twice, it is done once.
+    Column("key", Uuid, nullable=False, unique=True, server_default=text("gen_random_uuid()")),
+    # A card is saved (setup), an invoice paid by a link (payment) or charged to the card, or all of somebody erased.
+    Column("kind", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    _ref("customer_id", "customers.id"),
+    _ref("invoice_id", "invoices.id", nullable=True),
+    Column("amount", MONEY),
+    _text("currency"),
+    Column("state", Text, nullable=False, server_default="new"),
+    Column("reference", Text, unique=True),
+    Column("intent", Text, unique=True),
+    _text("url"),
+    _text("return_to"),
+    # What Stripe said last that we got of it, less what went back; payment_id is the payment that says so.
+    Column("received", MONEY, nullable=False, server_default="0"),
+    _ref("payment_id", "payments.id", nullable=True),
+    _text("note"),
+    # When Stripe is asked about it next; NULL: nothing more can come of it.
+    Column("due_at", DateTime(timezone=True), server_default=func.now()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("leased_until", DateTime(timezone=True)),
+    _text("last_error"),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    CheckConstraint("kind IN ('setup','payment','charge','erasure')", name="kind_known"),
+    CheckConstraint("mode IN ('test','live')", name="mode_known"),
+    CheckConstraint("state IN ('new','open','done','failed','expired')", name="state_known"),
+    CheckConstraint(
+        "(kind IN ('payment','charge')) = (invoice_id IS NOT NULL)"
+        " AND (invoice_id IS NULL) = (amount IS NULL) AND amount > 0",
+        name="payment_names_invoice",
+    ),
+    CheckConstraint("received >= 0", name="received_not_negative"),
+    Index("stripe_requests_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("stripe_requests_customer_id_idx", "customer_id", "id"),
+    Index("stripe_requests_invoice_id_idx", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+    Index(
+        "stripe_requests_one_open_key",
+        "invoice_id",
+        unique=True,
+        postgresql_where=text("state IN ('new','open') AND kind IN ('payment','charge')"),
+    ),
+    Index(
+        "stripe_requests_one_setup_key",
+        "customer_id",
+        unique=True,
+        postgresql_where=text("state IN ('new','open') AND kind = 'setup'"),
+    ),
+)
+
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    _stamp("received_at"),
 )
