@@ -1,10 +1,10 @@
 """What any customers cost in any months: one statement, read by everything that shows a price.
 
 `PARTS` turns the ledger into parts: customer, product, stretch of days, range of the price, units,
-unit price, days. `LINES` groups parts into the lines that a document prints, each rounded once;
-`CHARGES` sums lines. The forecast, the Cost Overview, the month close, the statement on a
-customer's page, the price calculator and the preview of a price change all read these; nothing
-else computes a price. The rules are those of `docs/billing.md`.
+unit price, days; what a project key brings is priced by the key. `LINES` groups parts into the lines
+that a document prints, each rounded once; `CHARGES` sums lines. The forecast, the Cost Overview, the
+month close, the statement on a customer's page, the price calculator and the preview of a price
+change all read these; nothing else computes a price. The rules are those of `docs/billing.md`.
 
 Charges of months that are not closed are kept ready in the table `charges`: a write re-rates the
 customers that it touches (`keep`), a month that nobody has rated yet is rated when it is first
@@ -42,7 +42,7 @@ period AS (
 ), stretch AS (
     -- One that fills the month and the day before is the only one of its product: alone.
     SELECT c.month, c.next_month, c.month_days, c.customer_id, c.last_until, b.product_id, b.quantity,
-           greatest(c.from_day, b.from_day) AS from_day, least(c.until_day, b.until_day) AS until_day,
+           b.project_key_id, greatest(c.from_day, b.from_day) AS from_day, least(c.until_day, b.until_day) AS until_day,
            greatest(c.from_day, b.from_day) < c.month AND least(c.until_day, b.until_day) = c.next_month AS alone
       FROM counted c
       JOIN booked_spans b ON b.customer_id = c.customer_id
@@ -55,7 +55,7 @@ within AS NOT MATERIALIZED (
            greatest(s.from_day, s.month) AS from_day, s.until_day, s.last_until, s.alone
       FROM stretch s
       JOIN products p ON p.id = s.product_id
-     WHERE s.until_day > s.month
+     WHERE s.until_day > s.month AND s.project_key_id IS NULL
 ), measured AS (
     -- daily: every stretch. peak and full: the highest quantity. end: that of the last counting day.
     SELECT month, month_days, customer_id, product_id, measure, quantity, from_day, until_day, alone,
@@ -92,24 +92,58 @@ tariff AS (
     WINDOW whole AS (PARTITION BY price_id, quantity)
 )"""
 
+# While a project key runs, its prices stand for the ranges and for the purchase price, whatever the measure: whole
+# on the first of its days that counts, or each month by days. As few as there are keys, so nobody else waits for it.
+_KEYED = """
+keyed AS NOT MATERIALIZED (
+    SELECT s.month, s.month_days, s.customer_id, s.product_id, s.measure, s.quantity, s.from_day, s.until_day, s.alone,
+           s.until_day - s.from_day AS days, k.id AS project_key_id,
+           CASE WHEN k.charging = 'monthly' OR k.begins BETWEEN s.from_day AND s.until_day - 1
+                THEN k.selling_price ELSE 0.00 END AS unit_price,
+           CASE WHEN k.charging = 'monthly' THEN k.selling_price * (s.until_day - s.from_day) / s.month_days
+                WHEN k.begins BETWEEN s.from_day AND s.until_day - 1 THEN k.selling_price ELSE 0.00 END AS exact,
+           CASE WHEN k.charging = 'monthly'
+                THEN k.purchase_price * (s.until_day - s.from_day) / (k.months * s.month_days)
+                WHEN k.begins BETWEEN s.from_day AND s.until_day - 1 THEN k.purchase_price ELSE 0.00 END AS purchase
+      FROM (SELECT s.month, s.month_days, s.customer_id, s.product_id, p.measure, s.quantity, s.project_key_id,
+                   greatest(s.from_day, s.month) AS from_day, s.until_day, s.alone
+              FROM stretch s JOIN products p ON p.id = s.product_id
+             WHERE s.until_day > s.month AND s.project_key_id IS NOT NULL) s
+      JOIN (SELECT id, charging, selling_price, purchase_price, months,
+                   (SELECT min(greatest(c.from_day, k.from_day)) FROM counting_spans c
+                     WHERE c.customer_id = k.customer_id AND c.from_day < k.until_day
+                       AND (c.until_day IS NULL OR c.until_day > k.from_day)) AS begins
+              FROM project_keys k) k ON k.id = s.project_key_id
+)"""
+
 _PARTS = """
 part AS (
-    SELECT p.*, t.first_unit, t.last_unit, t.unit_price, t.units
-      FROM priced p LEFT JOIN tariff t USING (price_id, quantity)
+    SELECT p.month, p.month_days, customer_id, product_id, measure, p.quantity, from_day, until_day, days, p.price_id,
+           t.first_unit, t.last_unit, t.units, t.unit_price, t.units * t.unit_price * days / p.month_days AS amount,
+           NULL::bigint AS project_key_id
+      FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity
+    UNION ALL
+    SELECT month, month_days, customer_id, product_id, measure, quantity, from_day, until_day, days, NULL,
+           NULL, NULL, NULL, unit_price, exact, project_key_id
+      FROM keyed
 )"""
 
 # A line is rounded once: per range, or per stretch of days where the product changed in the month.
 _LINES = """
 line AS NOT MATERIALIZED (
     SELECT month, month_days, customer_id, product_id, prorated, from_day, until_day, days, p.quantity,
-           p.price_id, first_unit, last_unit, units, unit_price, amount
+           p.price_id, first_unit, last_unit, units, unit_price, amount, NULL::bigint AS project_key_id
       FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity
      WHERE NOT prorated
     UNION ALL
     SELECT month, month_days, customer_id, product_id, prorated, from_day, until_day, days, p.quantity,
-           p.price_id, NULL, NULL, NULL, NULL, round(exact * days / month_days, 2)
+           p.price_id, NULL, NULL, NULL, NULL, round(exact * days / month_days, 2), NULL
       FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity AND t.first_unit = 1
      WHERE prorated
+    UNION ALL
+    SELECT month, month_days, customer_id, product_id, true, from_day, until_day, days, quantity,
+           NULL, NULL, NULL, NULL, NULL, round(exact, 2), project_key_id
+      FROM keyed
 )"""
 
 _CHARGES = """
@@ -137,6 +171,8 @@ edge AS (
       FROM priced p LEFT JOIN tariff t ON t.price_id = p.price_id AND t.quantity = p.quantity AND t.first_unit = 1
       LEFT JOIN purchase_spans b ON b.product_id = p.product_id
        AND b.from_month <= p.month AND (b.until_month IS NULL OR b.until_month > p.month)
+    UNION ALL
+    SELECT month, customer_id, product_id, NULL, true, alone, quantity, round(exact, 2), round(purchase, 2) FROM keyed
 ), added AS (
     SELECT month, customer_id, product_id, max(price_id) AS price_id,
            CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount, sum(purchase) AS purchase
@@ -184,7 +220,12 @@ def statement(*, select: str, what_if: str = "", customers: bool = False, rated:
     narrowed = "AND {}.customer_id = ANY(CAST(:customers AS bigint[]))" if customers else ""
     filters = {step: narrowed.format(alias) for step, alias in aliases.items()}
     wanted = select.split(" FROM ")[1].split()[0]
-    after = {"stretch": [], "part": [_PARTS], "line": [_LINES], "charge": [_LINES, _CHARGES]}[wanted]
+    after = {
+        "stretch": [],
+        "part": [_KEYED, _PARTS],
+        "line": [_KEYED, _LINES],
+        "charge": [_KEYED, _LINES, _CHARGES],
+    }[wanted]
     chain = [_RATED] if rated else [_STRETCHES, _PRICED, _TARIFF]
     chain += after
     body = ",".join(fragment.format(**filters) for fragment in chain)
@@ -203,7 +244,8 @@ class Part:
     """The smallest piece of a charge: one range of the price over one stretch of days.
 
     `until_day` is the first day that no longer belongs to it. `amount` is exact, not rounded;
-    None where no price rules the month.
+    None where no price rules the month. What a project key brings has no range: its price is `unit_price`,
+    0 where all of it was charged before.
     """
 
     month: date
@@ -221,13 +263,15 @@ class Part:
     units: int | None
     unit_price: Decimal | None
     amount: Decimal | None
+    project_key_id: int | None
 
 
 @dataclass(frozen=True)
 class Line:
     """What a document prints on one line, rounded once to the cent.
 
-    A range line has units and unit price; a prorated one has them None and says its days.
+    A range line has units and unit price; a prorated one has them None and says its days, as does that of a
+    project key.
     """
 
     month: date
@@ -245,13 +289,14 @@ class Line:
     units: int | None
     unit_price: Decimal | None
     amount: Decimal | None
+    project_key_id: int | None
 
 
 def parts(conn: Connection, *, months: Sequence[date], customers: Sequence[int]) -> list[Part]:
     """The parts of these customers' months, in the order of product, day and range."""
     select = """
         SELECT month, customer_id, product_id, measure, from_day, until_day, days, month_days, quantity, price_id,
-               first_unit, last_unit, units, unit_price, units * unit_price * days / month_days AS amount
+               first_unit, last_unit, units, unit_price, amount, project_key_id
           FROM part ORDER BY month, customer_id, product_id, from_day, first_unit"""
     found = _run(conn, statement(select=select, customers=True), months, customers)
     return [Part(**row._mapping) for row in found]
@@ -261,7 +306,7 @@ def lines(conn: Connection, *, months: Sequence[date], customers: Sequence[int])
     """The lines of these customers' months, in the order of product, day and range."""
     select = """
         SELECT month, customer_id, product_id, prorated, from_day, until_day, days, month_days, quantity, price_id,
-               first_unit, last_unit, units, unit_price, amount
+               first_unit, last_unit, units, unit_price, amount, project_key_id
           FROM line ORDER BY month, customer_id, product_id, from_day, first_unit"""
     found = _run(conn, statement(select=select, customers=True), months, customers)
     return [Line(**row._mapping) for row in found]
@@ -303,7 +348,7 @@ counting_spans AS (
       FROM generate_series(1, cardinality(CAST(:quantities AS int[]))) n
 ), booked_spans AS (
     SELECT -n AS customer_id, CAST(:product_id AS bigint) AS product_id, quantity,
-           CAST(:month AS date) AS from_day, NULL::date AS until_day
+           CAST(:month AS date) AS from_day, NULL::date AS until_day, NULL::bigint AS project_key_id
       FROM unnest(CAST(:quantities AS int[])) WITH ORDINALITY AS asked(quantity, n)
      WHERE quantity > 0
 )"""
@@ -346,7 +391,7 @@ def quotes(
     """What each quantity costs in a whole month at the list price, or at ranges not saved yet (row G15)."""
     select = """
         SELECT month, customer_id, product_id, prorated, from_day, until_day, days, month_days, quantity, price_id,
-               first_unit, last_unit, units, unit_price, amount
+               first_unit, last_unit, units, unit_price, amount, project_key_id
           FROM line ORDER BY customer_id DESC, first_unit"""
     values: dict[str, Any] = {
         "months": [month],

@@ -326,7 +326,7 @@ counting_spans AS (
       FROM unnest(CAST(:customers AS bigint[])) AS customer_id
 ), booked_spans AS (
     SELECT asked.customer_id, p.id AS product_id, asked.quantity, CAST(:month AS date) AS from_day,
-           NULL::date AS until_day
+           NULL::date AS until_day, NULL::bigint AS project_key_id
       FROM unnest(CAST(:customers AS bigint[]), CAST(:quantities AS int[])) AS asked(customer_id, quantity)
       JOIN products p ON p.kind = 'ips'
 )"""

@@ -110,7 +110,8 @@ def effects(
 def _alike(conn: Connection, values: Mapping[str, Any]) -> list[int]:
     """Say in the table `alike`, which ends with the transaction, who is rated for whom; returns those who are."""
     stretches = billing.statement(
-        select="SELECT customer_id, from_day, until_day, last_until, quantity FROM stretch", what_if=_ONLY
+        select="SELECT customer_id, from_day, until_day, last_until, quantity, project_key_id FROM stretch",
+        what_if=_ONLY,
     )
     conn.execute(text("DROP TABLE IF EXISTS alike"))
     conn.execute(
@@ -122,8 +123,9 @@ def _alike(conn: Connection, values: Mapping[str, Any]) -> list[int]:
                                                         WHERE p.product_id = :proposed_product
                                                           AND p.customer_id IS NOT NULL)
                                 THEN s.customer_id END AS own
-                      FROM (SELECT customer_id, string_agg(concat_ws(' ', from_day, until_day, last_until, quantity),
-                                                           ',' ORDER BY from_day) AS has
+                      FROM (SELECT customer_id,
+                                   string_agg(concat_ws(' ', from_day, until_day, last_until, quantity, project_key_id),
+                                              ',' ORDER BY from_day) AS has
                               FROM ({stretches}) stretch GROUP BY customer_id) s) found"""),
         {name: values[name] for name in ("months", "proposed_product")},
     )

@@ -211,23 +211,24 @@ def _what_ifs(conn: Connection, scenario: Scenario) -> tuple[list[str], dict[str
     return what_if, values
 
 
-# What is asked about: the product, of the chosen customers or (none chosen) of all.
-_MEANT = """(b.product_id = :asked_product AND
+# What is asked about: the product, of the chosen customers or (none chosen) of all. What a project key brings is fixed:
+# no percentage changes it; another quantity takes its place.
+_MEANT = """(b.product_id = :asked_product AND (b.project_key_id IS NULL OR CAST(:asked_percent AS int) IS NULL) AND
              (cardinality(CAST(:asked_for AS bigint[])) = 0 OR b.customer_id = ANY(CAST(:asked_for AS bigint[]))))"""
 _ABSOLUTE = """
-    SELECT customer_id, :asked_product, CAST(:asked_quantity AS int), CAST(:asked_from AS date), NULL
+    SELECT customer_id, :asked_product, CAST(:asked_quantity AS int), CAST(:asked_from AS date), NULL, NULL
       FROM unnest(CAST(:asked_for AS bigint[])) AS customer_id
      WHERE CAST(:asked_quantity AS int) > 0"""
 _PERCENT = f"""
     SELECT b.customer_id, b.product_id, round(b.quantity * (100 + CAST(:asked_percent AS int)) / 100.0)::int,
-           greatest(b.from_day, :asked_from), b.until_day
+           greatest(b.from_day, :asked_from), b.until_day, NULL
       FROM booked_spans b
      WHERE {_MEANT} AND (b.until_day IS NULL OR b.until_day > :asked_from)
        AND round(b.quantity * (100 + CAST(:asked_percent AS int)) / 100.0) >= 1"""
 _QUANTITY = f"""
 booked_spans AS (
     SELECT b.customer_id, b.product_id, b.quantity, b.from_day,
-           CASE WHEN {_MEANT} THEN least(b.until_day, :asked_from) ELSE b.until_day END AS until_day
+           CASE WHEN {_MEANT} THEN least(b.until_day, :asked_from) ELSE b.until_day END AS until_day, b.project_key_id
       FROM booked_spans b
      WHERE NOT {_MEANT} OR b.from_day < :asked_from
     UNION ALL

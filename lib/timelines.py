@@ -60,7 +60,7 @@ counting_spans AS (
       FROM changed CROSS JOIN (VALUES (0), (1)) both_of(side)
 ), booked_spans AS (
     SELECT -2 * n - side AS customer_id, product_id, month AS from_day, NULL::date AS until_day,
-           CASE side WHEN 0 THEN quantity_before ELSE quantity END AS quantity
+           CASE side WHEN 0 THEN quantity_before ELSE quantity END AS quantity, NULL::bigint AS project_key_id
       FROM changed CROSS JOIN (VALUES (0), (1)) both_of(side)
      WHERE CASE side WHEN 0 THEN quantity_before ELSE quantity END > 0
 ), price_spans AS (

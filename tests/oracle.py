@@ -27,11 +27,23 @@ class Status:
 
 @dataclass(frozen=True)
 class Booking:
-    """From this day on this quantity, unless it was taken back."""
+    """From this day on this quantity, unless it was taken back; by the project key of this name, if any."""
 
     day: date
     quantity: int
     voided: bool = False
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """A project key: until the day (without it), its selling price at once or each month, and what it brings."""
+
+    start: date
+    until: date
+    quantity: int
+    monthly: bool
+    price: Decimal
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class Ledger:
     bookings: dict[tuple[str, str], list[Booking]] = field(default_factory=dict)
     list_prices: dict[str, list[Price]] = field(default_factory=dict)
     own_prices: dict[tuple[str, str], list[Price]] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,35 +88,73 @@ def charge(ledger: Ledger, customer: str, product: str, month: date) -> Charge |
 
 
 def amount(ledger: Ledger, customer: str, product: str, month: date) -> Decimal | None:
-    """The net amount of the month, by the product's measure; None without a price."""
+    """The net amount of the month, by the product's measure; None without a price. What keys bring is added."""
     days = days_of(month)
     counting = [day for day in days if counts(ledger, customer, day)]
-    quantities = [booked(ledger, customer, product, day) for day in counting]
+    quantities = [0 if by_key(ledger, customer, product, day) else booked(ledger, customer, product, day)
+                  for day in counting]  # fmt: skip
+    keyed = _keyed(ledger, customer, product, days)
     if not any(quantities):
-        return Decimal("0.00")
+        return keyed
     measure = ledger.measures[product]
     tiers = price(ledger, customer, product, month)
     if measure == "daily":
-        return _daily(ledger, customer, product, days, tiers)
-    measured = quantities[-1] if measure == "end" else max(quantities)
-    if measured == 0:
-        return Decimal("0.00")
-    return None if tiers is None else whole_month(tiers, measured)
+        listed = _daily(ledger, customer, product, days, tiers)
+    else:
+        measured = quantities[-1] if measure == "end" else max(quantities)
+        listed = Decimal("0.00") if measured == 0 else None if tiers is None else whole_month(tiers, measured)
+    return None if listed is None else listed + keyed
 
 
 def _daily(ledger: Ledger, customer: str, product: str, days: list[date], tiers: Tiers | None) -> Decimal | None:
-    had = [held(ledger, customer, product, day) for day in days]
     if tiers is None:
         return None
-    if len(set(had)) == 1:
-        return whole_month(tiers, had[0])
-    total, start = Decimal("0.00"), 0
-    for index in range(1, len(had) + 1):
-        if index == len(had) or had[index] != had[start]:
-            exact = sum(pieces(tiers, had[start]), Fraction(0)) * Fraction(index - start, len(days))
-            total += cents(exact)
-            start = index
+    total = Decimal("0.00")
+    for key, quantity, stretch in _stretches(ledger, customer, product, days):
+        if key is None and len(stretch) == len(days):
+            return whole_month(tiers, quantity)
+        if key is None:
+            total += cents(sum(pieces(tiers, quantity), Fraction(0)) * Fraction(len(stretch), len(days)))
     return total
+
+
+def _keyed(ledger: Ledger, customer: str, product: str, days: list[date]) -> Decimal:
+    """What project keys cost in these days of a month: whole on the first day that counts, or by days."""
+    total = Decimal("0.00")
+    for name, _, stretch in _stretches(ledger, customer, product, days):
+        if name is None:
+            continue
+        key = ledger.keys[name]
+        if key.monthly:
+            total += cents(Fraction(key.price) * Fraction(len(stretch), len(days)))
+            continue
+        first = key.start
+        while not counts(ledger, customer, first):
+            first += DAY
+        if first in stretch:
+            total += key.price
+    return total
+
+
+def _stretches(
+    ledger: Ledger, customer: str, product: str, days: list[date]
+) -> list[tuple[str | None, int, list[date]]]:
+    """Runs of days with one quantity by one key or none."""
+    runs: list[tuple[str | None, int, list[date]]] = []
+    for day in days:
+        quantity = held(ledger, customer, product, day)
+        key = by_key(ledger, customer, product, day) if quantity else None
+        if runs and runs[-1][:2] == (key, quantity):
+            runs[-1][2].append(day)
+        else:
+            runs.append((key, quantity, [day]))
+    return runs
+
+
+def by_key(ledger: Ledger, customer: str, product: str, day: date) -> str | None:
+    """The project key that brings what is booked on a day, if any."""
+    found = _ruling_booking(ledger, customer, product, day)
+    return found.key if found and found.quantity else None
 
 
 def whole_month(tiers: Tiers, quantity: int) -> Decimal:
@@ -137,10 +188,15 @@ def held(ledger: Ledger, customer: str, product: str, day: date) -> int:
 
 def booked(ledger: Ledger, customer: str, product: str, day: date) -> int:
     """The latest effective booking that stands; of two on one day the later recorded."""
+    found = _ruling_booking(ledger, customer, product, day)
+    return found.quantity if found else 0
+
+
+def _ruling_booking(ledger: Ledger, customer: str, product: str, day: date) -> Booking | None:
     standing = [
         entry for entry in ledger.bookings.get((customer, product), []) if not entry.voided and entry.day <= day
     ]
-    return _last(standing).quantity if standing else 0
+    return _last(standing) if standing else None
 
 
 def counts(ledger: Ledger, customer: str, day: date) -> bool:

@@ -1,9 +1,10 @@
 """The rating statement: worked examples from the billing rules, then random ledgers against the oracle."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -384,7 +385,35 @@ def ledgers_of_companies(draw: st.DrawFn) -> oracle.Ledger:
                     oracle.Price(month, draw(st.none() | tier_lists.map(as_oracle)))
                     for month in draw(st.lists(firsts, max_size=3, unique=True))
                 ]
+        for key in draw(keys):
+            draw_redeemed(draw, ledger, name, key)
     return ledger
+
+
+# Up to two keys of a customer, one after the other: how many days lie before each and how many it runs.
+keys = st.lists(
+    st.tuples(
+        st.integers(0, 40), st.integers(1, 75), st.integers(1, 120), st.booleans(), st.decimals(0, 999, places=2)
+    ),
+    max_size=2,
+)
+
+
+def draw_redeemed(
+    draw: st.DrawFn, ledger: oracle.Ledger, name: str, drawn: tuple[int, int, int, bool, Decimal]
+) -> None:
+    """A key among the bookings of IPs: its start, its end, and others before, between and after them."""
+    before, runs, quantity, monthly, selling_price = drawn
+    own = [key for of, key in ledger.keys.items() if of.startswith(name)]
+    start = max([APRIL, *(key.until for key in own)]) + timedelta(days=before)
+    key = oracle.Key(start, start + timedelta(days=runs), quantity, monthly, selling_price)
+    code = f"{name}{len(own)}"
+    ledger.keys[code] = key
+    booked = ledger.bookings[name, "ips"]
+    booked.insert(draw(st.integers(0, len(booked))), oracle.Booking(key.start, quantity, key=code))
+    if moved := draw(st.none() | st.integers(0, runs - 1)):  # between internal and external
+        booked.append(oracle.Booking(start + timedelta(days=moved), quantity, key=code))
+    booked.insert(draw(st.integers(0, len(booked))), oracle.Booking(key.until, 0, key=code))
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -413,7 +442,15 @@ def test_random_ledgers_cost_what_the_oracle_says(conn: Connection, people: Peop
             assert charge.amount == sum((line.amount or Decimal(0) for line in own), Decimal(0))
     for line in lines:
         if line.amount is not None:
-            assert line.amount == oracle.cents(sum((worth(part) for part in parts if belongs(part, line)), Fraction(0)))
+            own = [part for part in parts if belongs(part, line)]
+            assert line.amount == oracle.cents(sum((exactly(part) for part in own), Fraction(0)))
+            assert all(part.project_key_id or abs(worth(part) - exactly(part)) < Fraction(1, 10**9) for part in own)
+
+
+def exactly(part: billing.Part) -> Fraction:
+    """By its own amount, of a key; else of its units, which no division has cut off."""
+    assert part.amount is not None
+    return Fraction(part.amount) if part.project_key_id else worth(part)
 
 
 def belongs(part: billing.Part, line: billing.Line) -> bool:
@@ -460,8 +497,11 @@ def store(conn: Connection, ledger: oracle.Ledger) -> dict[str, int]:
             )
     for (name, code), booked in ledger.bookings.items():
         shared = {"customer_id": ids[name], "product_id": ids[code], "kind": code}
+        keys = {key: redeemed(conn, ids[name], ledger.keys[key]) for key in {b.key for b in booked} if key}
         for booking in booked:
             split = {"internal": 0, "external": booking.quantity} if code == "ips" else {}
+            if booking.key is not None:
+                split["project_key_id"] = keys[booking.key]
             id_ = insert(conn, "bookings", effective_on=booking.day, quantity=booking.quantity, **shared, **split)
             if booking.voided:
                 insert(conn, "bookings", effective_on=booking.day, voids=id_, **shared)
@@ -487,3 +527,12 @@ def insert(conn: Connection, table: str, *, returning: str = "id", **values: Any
     columns, names = ", ".join(values), ", ".join(f":{name}" for name in values)
     statement = f"INSERT INTO {table} ({columns}) VALUES ({names}) RETURNING {returning}"
     return conn.execute(text(statement), values).scalar_one()
+
+
+def redeemed(conn: Connection, customer_id: int, key: oracle.Key) -> int:
+    """A project key as it stands in its table once a customer has it."""
+    return insert(
+        conn, "project_keys", digest=uuid4().bytes, sealed=b"", ending="ABCD", ips=key.quantity, months=1,
+        purchase_price=0, customer_id=customer_id, redeemed_at=datetime.now(UTC), from_day=key.start,
+        until_day=key.until, charging="monthly" if key.monthly else "once", selling_price=key.price,
+    )  # fmt: skip
