@@ -30,11 +30,14 @@ class Permission(StrEnum):
     EDIT_ADJUSTMENTS = "add adjustments"
     EDIT_INVOICES = "write, issue and cancel invoices"
     RECORD_PAYMENTS = "record and reverse payments"
+    EDIT_PAYMENT_METHODS = "change payment methods"
     CLOSE_MONTHS = "close months"
     READ_AUDIT = "read the audit log"
     EDIT_PRODUCTS = "change the catalogue"
+    ALLOW_TRIALS = "allow a test time again"
     EDIT_SETTINGS = "change settings"
     EDIT_STAFF = "manage staff"
+    EDIT_PROJECT_KEYS = "manage project keys"
 
 
 _CUSTOMERS = {
@@ -52,6 +55,7 @@ _FINANCE = {
     Permission.EDIT_ADJUSTMENTS,
     Permission.EDIT_INVOICES,
     Permission.RECORD_PAYMENTS,
+    Permission.EDIT_PAYMENT_METHODS,
     Permission.CLOSE_MONTHS,
     Permission.SEE_PURCHASE_PRICES,
     Permission.READ_AUDIT,

@@ -13,7 +13,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func
 
-from lib import audit, billing, customer_fields, customer_states, customers, fields, lifecycles, periods
+from lib import (
+    audit,
+    billing,
+    customer_fields,
+    customer_states,
+    customers,
+    fields,
+    lifecycles,
+    payment_methods,
+    periods,
+)
 from lib.auth import Permission, User, require
 from lib.customer_fields import MOST_TAGS, PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
@@ -64,7 +74,7 @@ class Plan:
 
 def plan(conn: Connection, customer_ids: Sequence[int], change: Change) -> Plan:
     """What the change would do, nothing written. Raises Invalid at the field `value`."""
-    wanted = _checked(change)
+    wanted = _checked(conn, change)
     first_open = periods.open_month(conn)
     if first_open is None:
         raise Conflict(periods.NOT_SET_UP)
@@ -84,7 +94,7 @@ def apply(
     permission = Permission.DEACTIVATE_CUSTOMERS if change.kind is Kind.DEACTIVATE else Permission.EDIT_CUSTOMERS
     require(user, permission)
     once(conn, request_key)
-    wanted = _checked(change)
+    wanted = _checked(conn, change)
     first_open = periods.hold_open_month(conn)
     found = _plan(customers.several(conn, _limited(customer_ids), hold=True), wanted, first_open=first_open)
     if found.changes:
@@ -199,13 +209,15 @@ def _logged(change: Change, value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _checked(change: Change) -> Change:
+def _checked(conn: Connection, change: Change) -> Change:
     """The change with its value in the form it is stored."""
     value = change.value
     match change.kind:
         case Kind.PAYMENT_METHOD | Kind.SERVICE_MODE:
             label = str(change.kind).replace("_", " ").capitalize()
             value = fields.one_of(value, _WORDS[change.kind], field="value", label=label)
+            if change.kind is Kind.PAYMENT_METHOD:
+                payment_methods.require_offered(conn, value, field="value")
         case Kind.ADD_TAG | Kind.REMOVE_TAG:
             value = customer_fields.checked_tag(value, field="value")
         case Kind.END_DATE:

@@ -19,6 +19,7 @@ from lib import (
     customer_states,
     fields,
     lifecycles,
+    payment_methods,
     periods,
     portal_scope,
     sessions,
@@ -174,6 +175,7 @@ def _create(
     start = max(today, periods.hold_open_month(conn))
     values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
     values |= _as_vies_said(conn, {}, values)
+    values |= payment_methods.of_new(conn, values)
     values["tenant_type"] = tenant_type_of_new(values.get("tenant_type"), billed=billed)
     require_end_date(ends_on, billed=billed, earliest=start)
     # Not RETURNING, which reads: who registers may read the row once its id is known (`portal_role`).
@@ -257,6 +259,8 @@ def checked_changes(conn: Connection, before: Customer, changes: Mapping[str, An
     The tax ID that the country demands is demanded where anything of it is changed (row G10). Raises Invalid.
     """
     values = customer_fields.checked(changes, before=vars(before), today=today)
+    if values.get("payment_method", before.payment_method) != before.payment_method:
+        payment_methods.require_offered(conn, values["payment_method"])
     if customer_fields.TAX.intersection(changes):
         customer_fields.require_tax_id(vars(before) | values)
         values |= _as_vies_said(conn, vars(before), values)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import ARRAY, Boolean, Connection, Row, text
 from sqlalchemy.dialects import postgresql
 
-from lib import audit, customer_fields, customer_states, customers, periods, tables, vat
+from lib import audit, customer_fields, customer_states, customers, payment_methods, periods, tables, vat
 from lib.audit import Change
 from lib.auth import User
 from lib.customer_fields import LINKED, OF_MAIN_USER, PHASES, TAX
@@ -60,12 +60,15 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
         raise Invalid("No column is matched to Number or to Name. Choose one of them below.")
     fields = tuple(name for name in rows.values if name not in _ONCE)
     checks = _CHECK if {"vat_id", "country"} & set(fields) else ()
-    columns = tuple(dict.fromkeys((*fields, *checks, "tenant_type", *_ONCE)))
+    active = payment_methods.hold(conn)
+    usual = payment_methods.of_new(conn, {})
+    columns = tuple(dict.fromkeys((*fields, *checks, *usual, "tenant_type", *_ONCE)))
     known = _known(conn, rows, columns, hold=hold)
     _refuse_confusion(conn, rows, known)
     refused = {row.id: sentence for row in known.values() if (sentence := refusal(conn, row))}
     asks = cache(lambda country: vat.asks_vies(conn, country=country))
-    planner = _Planner(columns, known, refused, asks, first_open=first_open, today=today)
+    planner = _Planner(columns, known, refused, asks, active, first_open=first_open, today=today)
+    planner.empty |= usual
     names = tuple(rows.values)
     planned = []
     for line, *cells in zip(rows.lines, *rows.values.values(), strict=True):
@@ -96,13 +99,15 @@ class _Planner:
         known: _Known,
         refused: Mapping[int, str],
         asks_vies: Callable[[str], bool],
+        active_methods: set[str],
         *,
         first_open: date,
         today: date,
     ) -> None:
         self.columns, self.known, self.refused, self.today = columns, known, refused, today
         self.first_open, self.start = first_open, max(today, first_open)
-        self.asks_vies, self.linked = asks_vies, [name for name in LINKED if name in columns]
+        self.active_methods, self.asks_vies = active_methods, asks_vies
+        self.linked = [name for name in LINKED if name in columns]
         self.empty = {name: _default(name) for name in columns}
         self.combined: dict[tuple[Any, ...], dict[str, Any]] = {}
 
@@ -116,6 +121,7 @@ class _Planner:
         _require_same_phase(said, before)
         self._require_end(said, before)
         old = tuple(before._mapping[name] for name in self.columns)
+        self._require_offered(said, before._mapping.get("payment_method"))
         said |= self._together(said, before)
         _require_editable(said, before)
         after = merged([said.get(name, SILENT) for name in self.columns], old)
@@ -131,6 +137,7 @@ class _Planner:
             )
         if "name" not in said:
             raise Invalid("A new customer needs a name.", field="name")
+        self._require_offered(said, None)
         billed = said.get("phase") == "billed"
         ends_on = said.get("ends_on", None if billed else self.start + customers.FOUR_WEEKS)
         customers.require_end_date(ends_on, billed=billed, earliest=self.start)
@@ -142,6 +149,11 @@ class _Planner:
         values["phase"], values["ends_on"] = "billed" if billed else "test", ends_on
         values["billed_from"] = self.start if billed else None
         return tuple(values[name] for name in self.columns)
+
+    def _require_offered(self, said: Mapping[str, Any], before: str | None) -> None:
+        chosen = said.get("payment_method", before)
+        if chosen != before and chosen not in self.active_methods:
+            raise Invalid(payment_methods.not_offered(chosen), field="payment_method")
 
     def _require_end(self, said: Mapping[str, Any], before: Row[Any]) -> None:
         ends_on = said.get("ends_on", before.ends_on)

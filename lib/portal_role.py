@@ -46,6 +46,7 @@ GRANTS = {
     **dict.fromkeys(("prices", "price_tiers", "adjustments", "contacts", "invoices", "invoice_lines"), (_READ,)),
     "staff": ("SELECT (id, name)",),
     "mail_server": ("SELECT (sender_address)",),
+    "payment_methods": ("SELECT (code, active)",),
     # What booking needs to rate the customer; neither the key itself nor what finds it.
     "project_keys": (
         "SELECT (id, ending, ips, months, purchase_price, customer_id, from_day, until_day, charging, selling_price)",

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from lib import bulk, customer_exports, customer_fields
+from lib import bulk, customer_exports, customer_fields, payment_methods
 from lib.auth import Permission, User
 from lib.bulk import Change, Kind, Plan
 from lib.customer_lists import Filters
@@ -66,8 +66,10 @@ def _empty(kind: Kind) -> Any:
 
 
 def _choices(kind: Kind) -> dict[str, str]:
-    known = {Kind.PAYMENT_METHOD: customer_fields.PAYMENT_METHODS, Kind.SERVICE_MODE: customer_fields.SERVICE_MODES}
-    return known.get(kind, {})
+    if kind is Kind.PAYMENT_METHOD:
+        with session.reading() as conn:
+            return payment_methods.offered(conn)
+    return customer_fields.SERVICE_MODES if kind is Kind.SERVICE_MODE else {}
 
 
 @st.dialog("Change several customers", width="medium", icon=":material/checklist:")

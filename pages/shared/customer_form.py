@@ -6,9 +6,9 @@ from typing import Any
 import pycountry
 import streamlit as st
 
-from lib import customer_fields
+from lib import customer_fields, payment_methods
 from lib.customers import Customer
-from pages.shared import forms
+from pages.shared import forms, session
 
 COUNTRIES = {country.alpha_2: country.name for country in sorted(pycountry.countries, key=lambda one: one.name)}
 DAY = "DD.MM.YYYY"
@@ -41,6 +41,10 @@ def stored(customer: Customer, names: tuple[str, ...]) -> dict[str, Any]:
 def choice(form: str, name: str) -> None:
     """A field with few values."""
     label, names = _CHOICES[name]
+    if name == "payment_method":
+        # Of those that are not offered any more only the one that the customer has.
+        with session.reading() as conn:
+            names = payment_methods.offered(conn, beside=st.session_state.get(f"{form}_{name}") or "")
     forms.choice(form, name, label, names, lambda value: names.get(value, str(value)))
 
 

@@ -32,6 +32,7 @@ PAGES = (
     Entry("self_service.py", "Self-Service", "storefront", "Prices", Permission.READ),
     Entry("prices.py", "Prices", "sell", "Prices", Permission.READ),
     Entry("simulation.py", "Simulation", "science", "Prices", Permission.READ),
+    Entry("payment_methods.py", "Payment methods", "credit_card", "Company", Permission.RECORD_PAYMENTS),
     Entry("settings.py", "Settings", "settings", "Company", Permission.EDIT_SETTINGS),
     Entry("staff.py", "Staff", "badge", "Company", Permission.EDIT_STAFF),
     Entry("audit_log.py", "Audit log", "history", "Company", Permission.READ_AUDIT),

@@ -26,6 +26,7 @@ PAGES = {
     "/month_close": "Month close: June 2026",
     "/self_service": "Self-Service",
     "/prices": "Prices",
+    "/payment_methods": "Payment methods",
     "/settings": "Settings",
     "/staff": "Staff",
     "/audit_log": "Audit log",
