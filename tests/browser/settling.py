@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Locator, Page
+from playwright.sync_api import BrowserContext, Error, Locator, Page
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -18,6 +18,7 @@ ASKS = BackMsg.DESCRIPTOR.fields_by_name["rerun_script"].number
 ENDS = ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number
 AGAIN = ForwardMsg.FINISHED_EARLY_FOR_RERUN
 QUIET_MS = 50
+MORE_CLICKS = 2
 # A page is busy from the moment it asks the server for a run until that run's last message, unless this says that the
 # server begins another one at once, until nothing of the run before is left, and for a moment after each touch.
 # <html data-busy> says so.
@@ -50,6 +51,13 @@ WATCH = """
     look();
   };
   for (const kind of ['click', 'keydown', 'input']) addEventListener(kind, touched, true);
+  // Where the pointer leaves the button that it has pressed, the click goes to what is around it, or to nothing.
+  let pressed = null;
+  addEventListener('mousedown', ({ target }) => {
+    pressed = target.closest('button, a');
+    window.missed = pressed !== null;
+  }, true);
+  addEventListener('click', ({ target }) => { if (pressed?.contains(target)) window.missed = false; }, true);
   new MutationObserver(look).observe(document, {
     subtree: true, childList: true, attributes: true, attributeFilter: ['data-test-script-state', 'data-stale'],
   });
@@ -118,5 +126,28 @@ def patient(act: Callable[..., Any]) -> Callable[..., Any]:
     return wait_and_act
 
 
+def sure(click: Callable[..., None]) -> Callable[..., None]:
+    """The same click, made again where it missed its button.
+
+    Where a table gets its height, or a font arrives, in the very moment of a click, the pointer goes down on the
+    button and up beside it. That is no click, and nothing tells. A person sees it and clicks again.
+    """
+
+    @wraps(click)
+    def click_until_it_lands(self: Locator, *args: Any, **options: Any) -> None:
+        click(self, *args, **options)
+        for _ in range(MORE_CLICKS):
+            try:
+                missed = self.page.evaluate("() => window.missed")
+            except Error:  # the click has led to another page
+                return
+            if not missed or not self.count():
+                return
+            click(self, *args, **options)
+
+    return click_until_it_lands
+
+
 for name in ACTIONS:
     setattr(Locator, name, patient(getattr(Locator, name)))
+Locator.click = sure(Locator.click)  # type: ignore[method-assign]
