@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
-from lib import audit, billing, customer_states, customers, fields, periods, products
+from lib import audit, billing, customer_states, customers, fields, periods, products, project_keys
 from lib.auth import Permission, PortalUser, User, require, require_own
 from lib.clock import month_of, next_month
 from lib.db import conflicts
@@ -44,6 +44,10 @@ class Booking:
     recorded_by: str
     # Set where it was booked by cancelling the whole subscription (`lib/subscriptions.py`).
     cancellation: UUID | None = None
+    # The project key that brings these IPs, also on the 0 with which it ends.
+    project_key_id: int | None = None
+    # Whether it is the start or the end of that key, which nobody takes back.
+    of_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Holding:
 
 
 NOTHING = Holding(0, None, None)
+# Of a booking b: whether it is the start or the end of a project key. Between both, its IPs may be split anew.
+_OF_KEY = """b.project_key_id, b.project_key_id IS NOT NULL AND (b.quantity = 0 OR NOT EXISTS (
+                   SELECT FROM bookings f WHERE f.project_key_id = b.project_key_id AND f.id < b.id)) AS of_key"""
 
 
 def standing(conn: Connection, customer_id: int, *, product_id: int | None = None) -> list[Booking]:
@@ -64,7 +71,7 @@ def standing(conn: Connection, customer_id: int, *, product_id: int | None = Non
         text(f"""
             SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
                    b.recorded_at, coalesce(s.name, {audit.CUSTOMER_USER.format("r")}, 'System') AS recorded_by,
-                   r.cancellation
+                   r.cancellation, {_OF_KEY}
               FROM standing_bookings b JOIN bookings r ON r.id = b.id LEFT JOIN staff s ON s.id = b.recorded_by
               LEFT JOIN customer_users u ON u.id = r.customer_user_id
              WHERE b.customer_id = :customer AND (CAST(:product AS bigint) IS NULL OR b.product_id = :product)
@@ -109,6 +116,7 @@ def book(
     Users, options, plans and modules start and end on any day of an open month; IPs today or with
     the next month, a decrease of IPs only with the next month (row G6). A pending change of the
     same day is replaced; where later ones are pending, `keep_pending` says whether they stay.
+    While a project key runs its IPs stay as many, and it ends when it ends: only the split changes (row G9).
     Raises Invalid at the field, Conflict for a second plan. A customer's user books IPs, where it is in self-service.
     """
     _require(user, customer_id)
@@ -122,9 +130,11 @@ def book(
     require_sensible(product, quantity, effective_on, ends_on, today=today)
     held = held_on(before, effective_on)
     _require_change(product, held, Holding(quantity, *shares), ends_on)
+    key_id = None
     if product.kind == "ips":
+        key_id = require_key_kept(conn, customer_id, quantity, effective_on, ends_on, today=today)
         require_ip_day(held.quantity, quantity, effective_on, today=today)
-    later = [b for b in before if b.effective_on > effective_on]
+    later = [b for b in before if b.effective_on > effective_on and not b.of_key]
     if later and keep_pending is None:
         raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
     if product.kind == "users" and quantity > min([held.quantity, *(b.quantity for b in later if not keep_pending)]):
@@ -132,11 +142,11 @@ def book(
     # A pending change of that very day is replaced: taken back later, it must not let the old one stand again.
     since = effective_on - timedelta(days=1) if effective_on > today else effective_on
     gone = all_after(conn, customer_id, product_id, since)
-    void(conn, [b for b in gone if b.effective_on == effective_on or not keep_pending], user)
+    void(conn, [b for b in gone if not b.of_key and (b.effective_on == effective_on or not keep_pending)], user)
     rows: list[Row] = [(effective_on, quantity, *shares)]
     if ends_on is not None:
         rows.append((next_day(ends_on), 0, *split_of_none(product)))
-    append(conn, customer_id, product, rows, user)
+    append(conn, customer_id, product, rows, user, project_key_id=key_id)
     billing.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {
         product.name_en: (held.quantity, quantity),
@@ -153,8 +163,8 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User | Po
         require(user, Permission.EDIT_CUSTOMERS)
     periods.hold_open_month(conn)
     row = conn.execute(
-        text("""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
-                       b.recorded_at, '' AS recorded_by, b.cancellation, v.id AS voided
+        text(f"""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
+                       b.recorded_at, '' AS recorded_by, b.cancellation, {_OF_KEY}, v.id AS voided
                   FROM bookings b LEFT JOIN bookings v ON v.voids = b.id
                  WHERE b.id = :id AND b.voids IS NULL"""),
         {"id": booking_id},
@@ -170,6 +180,9 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User | Po
     if row.effective_on <= today:
         raise Conflict("This change is already in effect. Book the quantity that is right instead.")
     booking = Booking(**{k: v for k, v in row._mapping.items() if k != "voided"})
+    if booking.of_key:
+        key = project_keys.key(conn, booking.project_key_id or 0)
+        raise Conflict(f"It belongs to project key {key.masked}, which was redeemed and can't be taken back.")
     void(conn, [booking], user)
     billing.keep(conn, customers=[booking.customer_id])
     changes: dict[str, audit.Change] = {product.name_en: (booking.quantity, None), "from": (booking.effective_on, None)}
@@ -270,6 +283,22 @@ def require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) -
         raise Invalid(f"IPs change today or on {following:%d %b %Y}.", field="effective_on")
 
 
+def require_key_kept(
+    conn: Connection, customer_id: int, quantity: int, effective_on: date, ends_on: date | None, *, today: date
+) -> int | None:
+    """The project key that runs on a day, if one does: it brings as many IPs until it ends (row G9). Raises Invalid."""
+    for key in project_keys.of_customer(conn, customer_id, today=today):
+        assert key.from_day is not None and key.until_day is not None
+        fixed = f"Project key {key.masked} brings {key.ips:,} IPs until {key.last_day:%d %b %Y}"
+        if ends_on is not None and effective_on < key.until_day and key.from_day <= next_day(ends_on) < key.until_day:
+            raise Invalid(f"{fixed}, which end with it.", field="ends_on")
+        if key.from_day <= effective_on < key.until_day:
+            if quantity != key.ips:
+                raise Invalid(f"{fixed}. Until then only their distribution changes.", field="quantity")
+            return key.id
+    return None
+
+
 def _require_change(product: products.Product, held: Holding, wanted: Holding, ends_on: date | None) -> None:
     same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)
     if held.quantity == wanted.quantity and same_split and ends_on is None:
@@ -297,8 +326,8 @@ def split_of_none(product: products.Product) -> tuple[int | None, int | None]:
 def all_after(conn: Connection, customer_id: int, product_id: int, day: date) -> list[Booking]:
     """All bookings after a day that were not taken back: of two on one day also the one that doesn't rule."""
     found = conn.execute(
-        text("""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
-                       b.recorded_at, '' AS recorded_by, b.cancellation
+        text(f"""SELECT b.id, b.customer_id, b.product_id, b.kind, b.effective_on, b.quantity, b.internal, b.external,
+                       b.recorded_at, '' AS recorded_by, b.cancellation, {_OF_KEY}
                   FROM bookings b
                  WHERE b.customer_id = :customer AND b.product_id = :product AND b.effective_on > :day
                    AND b.voids IS NULL
@@ -317,6 +346,7 @@ def append(
     user: User | PortalUser,
     *,
     cancellation: UUID | None = None,
+    project_key_id: int | None = None,
 ) -> None:
     """Add rows (day, quantity, internal, external) to the ledger as they are. Raises Conflict where a rule forbids."""
     with conflicts(_REFUSALS):
@@ -332,6 +362,7 @@ def append(
                     "internal": internal,
                     "external": external,
                     "cancellation": cancellation,
+                    "project_key_id": project_key_id,
                     **_recorder(user),
                 }
                 for day, quantity, internal, external in rows

@@ -5,8 +5,8 @@ Set-based: a change of hundreds of customers is a handful of statements, and one
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from lib import (
     lifecycles,
     payment_methods,
     periods,
+    project_keys,
 )
 from lib.auth import Permission, User, require
 from lib.customer_fields import MOST_TAGS, PAYMENT_METHODS, SERVICE_MODES
@@ -78,7 +79,7 @@ def plan(conn: Connection, customer_ids: Sequence[int], change: Change) -> Plan:
     first_open = periods.open_month(conn)
     if first_open is None:
         raise Conflict(periods.NOT_SET_UP)
-    return _plan(customers.several(conn, _limited(customer_ids)), wanted, first_open=first_open)
+    return _plan(conn, customers.several(conn, _limited(customer_ids)), wanted, first_open=first_open)
 
 
 def apply(
@@ -96,19 +97,21 @@ def apply(
     once(conn, request_key)
     wanted = _checked(conn, change)
     first_open = periods.hold_open_month(conn)
-    found = _plan(customers.several(conn, _limited(customer_ids), hold=True), wanted, first_open=first_open)
+    found = _plan(conn, customers.several(conn, _limited(customer_ids), hold=True), wanted, first_open=first_open)
     if found.changes:
         _write(conn, found.changes, wanted, first_open=first_open, today=today, user=user)
         _record(conn, found.changes, wanted, user)
     return found
 
 
-def _plan(chosen: list[Customer], change: Change, *, first_open: date) -> Plan:
+def _plan(conn: Connection, chosen: list[Customer], change: Change, *, first_open: date) -> Plan:
     found = Plan()
+    # Whose project key ran in a month that is open still.
+    keys = project_keys.until(conn, [customer.id for customer in chosen], today=first_open)
     for customer in chosen:
         if _value(customer, change) == _after(customer, change):
             found.unchanged.append(customer)
-        elif (why := _refusal(customer, change, first_open=first_open)) is not None:
+        elif (why := _refusal(customer, change, keys.get(customer.id), first_open=first_open)) is not None:
             found.refused.append(Refused(customer, why))
         else:
             found.changes.append(customer)
@@ -123,10 +126,11 @@ def _action(change: Change) -> Action:
     return _MODES[change.value] if change.kind is Kind.SERVICE_MODE else _ACTIONS.get(change.kind, Action.EDIT)
 
 
-def _refusal(customer: Customer, change: Change, *, first_open: date) -> str | None:
+def _refusal(customer: Customer, change: Change, key_until: date | None, *, first_open: date) -> str | None:
     """Why the change can't be made for this customer: the same sentences as for one customer alone."""
     try:
-        customer_states.require(customer, _action(change))
+        last_day = None if key_until is None else key_until - timedelta(days=1)
+        customer_states.require(customer, _action(change), replace(customer_states.NOTHING, key_until=last_day))
         if change.kind is Kind.END_DATE and change.value != customer.ends_on:
             earliest = max(first_open, customer.billed_from or first_open)
             customers.require_end_date(change.value, billed=customer.billed, earliest=earliest)

@@ -113,6 +113,21 @@ _RULES = {
         SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
           FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q
          WHERE used <> said ORDER BY customer_id, kind, from_day""",
+    "A project key's days and IPs are those of its bookings": """
+        SELECT format('project key #%s of customer %s', k.id, k.customer_id)
+          FROM project_keys k
+         WHERE k.redeemed_at IS NOT NULL
+           AND NOT (EXISTS (SELECT FROM standing_bookings b
+                             WHERE b.customer_id = k.customer_id AND b.project_key_id = k.id
+                               AND b.effective_on = k.from_day AND b.quantity = k.ips)
+                    AND EXISTS (SELECT FROM standing_bookings b
+                                 WHERE b.customer_id = k.customer_id AND b.kind = 'ips'
+                                   AND b.effective_on = k.until_day)
+                    AND NOT EXISTS (SELECT FROM standing_bookings b
+                                     WHERE b.customer_id = k.customer_id AND b.kind = 'ips'
+                                       AND b.effective_on >= k.from_day AND b.effective_on < k.until_day
+                                       AND b.project_key_id IS DISTINCT FROM k.id))
+         ORDER BY k.id""",
     "Of an erased customer nothing personal is left": """
         SELECT format('customer %s still has %s', c.number, left_over.what)
           FROM customers c

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import billing, quota_warnings
+from lib import billing, project_keys, quota_warnings
 from lib.audit import like_escaped
 from lib.clock import month_of
 from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
@@ -297,7 +297,7 @@ def rows(conn: Connection, ids: Sequence[int], *, today: date) -> list[Row]:
     found = conn.execute(
         text(f"""
             WITH ips AS (
-                SELECT DISTINCT ON (customer_id) customer_id, internal, external
+                SELECT DISTINCT ON (customer_id) customer_id, internal, external, project_key_id
                   FROM standing_bookings
                  WHERE customer_id = ANY(CAST(:ids AS bigint[])) AND kind = 'ips' AND effective_on <= :today
                  ORDER BY customer_id, effective_on DESC
@@ -307,9 +307,11 @@ def rows(conn: Connection, ids: Sequence[int], *, today: date) -> list[Row]:
                    coalesce(i.internal, 0) AS ips_internal, coalesce(i.external, 0) AS ips_external,
                    CASE WHEN c.phase = 'test' THEN NULL WHEN s.customer_id IS NULL THEN 0.00 ELSE s.amount END
                      AS forecast,
-                   c.phase = 'billed' AND s.customer_id IS NOT NULL AND s.amount IS NULL AS unpriced
+                   c.phase = 'billed' AND s.customer_id IS NOT NULL AND s.amount IS NULL AS unpriced,
+                   {project_keys.MONTH_PRICE.format("k")} AS key_price
               FROM customers c
               LEFT JOIN ips i ON i.customer_id = c.id
+              LEFT JOIN project_keys k ON k.id = i.project_key_id
               LEFT JOIN statements s ON s.month = :month AND s.customer_id = c.id
              WHERE c.id = ANY(CAST(:ids AS bigint[]))"""),
         {"ids": list(ids), "today": today, "month": month_of(today)},
@@ -334,12 +336,14 @@ counting_spans AS (
 
 def _average_ip_prices(conn: Connection, rows: dict[int, dict[str, Any]], month: date) -> dict[int, Decimal]:
     quantities = {id_: row["ips_internal"] + row["ips_external"] for id_, row in rows.items()}
-    held = {id_: quantity for id_, quantity in quantities.items() if quantity}
+    keys = {id_: row.pop("key_price") for id_, row in rows.items()}
+    by_key = {id_: price / quantities[id_] for id_, price in keys.items() if price is not None and quantities[id_]}
+    held = {id_: quantity for id_, quantity in quantities.items() if quantity and id_ not in by_key}
     if not held:
-        return {}
+        return by_key
     select = "SELECT customer_id, sum(amount) AS amount FROM line GROUP BY customer_id HAVING count(*) = count(amount)"
     found = conn.execute(
         text(billing.statement(select=select, what_if=_IPS_ALL_MONTH, customers=True)),
         {"months": [month], "month": month, "customers": list(held), "quantities": list(held.values())},
     )
-    return {row.customer_id: row.amount / held[row.customer_id] for row in found}
+    return by_key | {row.customer_id: row.amount / held[row.customer_id] for row in found}

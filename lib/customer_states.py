@@ -29,6 +29,7 @@ class Action(StrEnum):
     CONVERT = "convert to billed"
     MANAGE = "convert to managed service"
     HAND_OVER = "hand over to self-service"
+    REDEEM_KEY = "redeem a project key"
     RESEND_INVITE = "send the invite once more"
     CHANGE_MAIN = "change the main user"
     LOCK = "lock"
@@ -86,12 +87,15 @@ class State(Protocol):
 class Booked:
     """What of a customer's bookings decides: what a cancellation would end, what can be withdrawn.
 
-    `cancelled_until` is the last day of a subscription that was cancelled and hasn't ended yet.
+    `cancelled_until` is the last day of a subscription that was cancelled and hasn't ended yet, `key_until` the last
+    one of the project key that runs or is to; `key_runs_on`: after this month, too.
     """
 
     runs_on: bool
     withdrawable: tuple[int, ...]
     cancelled_until: date | None
+    key_until: date | None = None
+    key_runs_on: bool = False
 
 
 NOTHING = Booked(False, (), None)
@@ -144,7 +148,7 @@ def _refusal(customer: State, action: Action, booked: Booked, main: str | None) 
     done = _already(customer, action, booked)
     if done is not None:
         return AlreadyDone(done)
-    why = _of_people(customer, action, main) or _not_now(customer, action, booked)
+    why = _of_people(customer, action, main) or _by_key(customer, action, booked) or _not_now(customer, action, booked)
     return None if why is None else Conflict(why)
 
 
@@ -191,6 +195,31 @@ def _of_people(customer: State, action: Action, main: str | None) -> str | None:
             return f"{name} has no main user who is invited and has not registered yet."
         case Action.CHANGE_MAIN if main is None:
             return f"{name} has no main user. Invite somebody: the first user becomes it."
+    return None
+
+
+def _by_key(customer: State, action: Action, booked: Booked) -> str | None:
+    """Who may redeem a project key, and what waits until it has ended (row G9)."""
+    name = customer.name
+    ends = f"{booked.key_until:%d %b %Y}" if booked.key_until is not None else ""
+    match action:
+        case Action.REDEEM_KEY if customer.service_mode != "managed":
+            return f"{name} is in self-service. Convert it to managed service before it gets IPs by project key."
+        case Action.REDEEM_KEY if customer.phase != "billed":
+            return f"{name} is a test customer. Convert it to billed before it gets IPs by project key."
+        case Action.REDEEM_KEY if not customer.active:
+            return f"{name} is deactivated. Activate it before it gets IPs by project key."
+        case Action.REDEEM_KEY if ends:
+            return f"{name} has a project key until {ends}. Redeem another one once it has ended."
+        case Action.REDEEM_KEY if booked.cancelled_until is not None:
+            return f"The subscription of {name} is cancelled. Take that back before it gets IPs by project key."
+        case Action.HAND_OVER if ends:
+            return f"{name} has a project key until {ends}, which is for managed service only."
+        case Action.CANCEL if booked.key_runs_on:
+            return (
+                f"{name} has IPs by project key until {ends}; they end by themselves on that day. End the other "
+                "products one by one, or set an end date."
+            )
     return None
 
 

@@ -117,14 +117,24 @@ SELECT d.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, 
 """
 
 # What stands below a line's name. Aliases l, d and p, as in `line`.
-_DETAIL = """CASE
-    WHEN l.prorated THEN
-        to_char(l.service_from, CASE WHEN d.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
+_DAYS = """to_char(l.service_from, CASE WHEN d.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
         || to_char(l.service_until, CASE WHEN d.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
         || l.days || CASE WHEN d.de THEN ' von ' ELSE ' of ' END || l.month_days
         || CASE WHEN d.de THEN ' Tagen' ELSE ' days' END
         || CASE WHEN p.kind IN ('users', 'ips')
-                THEN ', ' || l.quantity || ' ' || CASE WHEN d.de THEN p.unit_de ELSE p.unit_en END ELSE '' END
+                THEN ', ' || l.quantity || ' ' || CASE WHEN d.de THEN p.unit_de ELSE p.unit_en END ELSE '' END"""
+_BY_KEY = f"""(
+        SELECT CASE WHEN d.de THEN 'Projektschlüssel ' ELSE 'Project key ' END || '{MASK}' || k.ending || ': '
+               || {_DAYS}
+               || CASE WHEN k.charging = 'monthly' THEN ''
+                       WHEN l.amount = 0 AND d.de THEN ', bei Beginn berechnet'
+                       WHEN l.amount = 0 THEN ', charged at its start'
+                       WHEN d.de THEN ', Laufzeit bis ' || to_char(k.until_day - 1, 'DD.MM.YYYY')
+                       ELSE ', runs until ' || to_char(k.until_day - 1, 'FMDD Mon YYYY') END
+          FROM project_keys k WHERE k.id = l.project_key_id)"""
+_DETAIL = f"""CASE
+    WHEN l.project_key_id IS NOT NULL THEN {_BY_KEY}
+    WHEN l.prorated THEN {_DAYS}
     WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''
     WHEN l.last_unit IS NULL THEN CASE WHEN d.de THEN 'ab ' ELSE 'from ' END || l.first_unit
     ELSE CASE WHEN d.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit END"""

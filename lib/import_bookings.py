@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import bookings, periods, products
+from lib import bookings, periods, products, project_keys
 from lib.audit import Change
 from lib.auth import User
 from lib.bookings import NOTHING, Holding, next_day
@@ -34,6 +34,7 @@ from lib.import_plans import (
 )
 from lib.import_rows import SILENT, Rows
 from lib.products import Product
+from lib.project_keys import ProjectKey
 
 _COLUMNS = ("product", "effective_on", "ends_on", "held", "wanted", "starts", "ends", "replaces")
 _WRITTEN = ("customer_id", "product_id", "kind", "effective_on", "quantity", "internal", "external", "recorded_by")
@@ -93,7 +94,9 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
     daily = [None if key is None or day is SILENT else (key, day) for key, day in zip(keys, days, strict=True)]
     refuse_repeated(rows, daily, "This product and day are on line {line} already.", name="effective_on")
     ledgers = _ledgers(conn, {key for key in keys if key is not None})
-    planner = _Planner(rows, {start for start in daily if start is not None}, first_open=first_open, today=today)
+    running = project_keys.running(conn, id_array(one.id for one in of if one is not None), today=first_open)
+    starts = {start for start in daily if start is not None}
+    planner = _Planner(rows, starts, running, first_open=first_open, today=today)
     planned = []
     # By day, so that each row finds what the rows before it have booked.
     for index in sorted((index for index, key in enumerate(daily) if key is not None), key=lambda index: days[index]):
@@ -112,8 +115,17 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
 
 
 class _Planner:
-    def __init__(self, rows: Rows, starts: set[tuple[tuple[int, int], date]], *, first_open: date, today: date) -> None:
-        self.rows, self.starts, self.first_open, self.today = rows, starts, first_open, today
+    def __init__(
+        self,
+        rows: Rows,
+        starts: set[tuple[tuple[int, int], date]],
+        running: Mapping[int, Sequence[ProjectKey]],
+        *,
+        first_open: date,
+        today: date,
+    ) -> None:
+        self.rows, self.starts, self.running = rows, starts, running
+        self.first_open, self.today = first_open, today
         self.cells = {
             name: rows.column(name) for name in ("effective_on", "quantity", "internal", "external", "ends_on")
         }
@@ -145,6 +157,8 @@ class _Planner:
         wanted = Holding(quantity, *bookings.split(product, quantity, internal, external))
         bookings.require_sensible(product, quantity, day, ends_on, today=self.today)
         starts = not _same(held, wanted)
+        if product.kind == "ips" and starts:
+            self._require_no_key(customer, day, ends_on)
         ledger.put(day, wanted)
         ends = False
         if ends_on is not None:
@@ -166,6 +180,19 @@ class _Planner:
         held = ledger.stored.get(day) or ledger.before(day)
         ledger.put(day, Holding(0, *bookings.split_of_none(product)))
         return held.quantity != 0
+
+    def _require_no_key(self, customer: Named, day: date, ends_on: date | None) -> None:
+        """IPs that a project key brings end when it ends; a file doesn't split them anew, a page does (row G9)."""
+        for key in self.running.get(customer.id, ()):
+            assert key.from_day is not None and key.until_day is not None
+            found = [("effective_on", day)] + ([("ends_on", next_day(ends_on))] if ends_on is not None else [])
+            for name, start in found:
+                if key.from_day <= start < key.until_day:
+                    raise Invalid(
+                        f"Project key {key.masked} brings {key.ips:,} IPs until {key.last_day:%d %b %Y}. Until then "
+                        "only their distribution changes, on the customer's page.",
+                        field=name,
+                    )
 
     def _require_start(self, customer: Named, product: Product, held: Holding, wanted: Holding, day: date) -> None:
         periods.require_open(self.first_open, day, field="effective_on")
@@ -265,7 +292,7 @@ def append(conn: Connection, rows: Sequence[Planned], *, user: User) -> None:
             text("""INSERT INTO bookings (customer_id, product_id, kind, effective_on, voids, recorded_by)
                     SELECT b.customer_id, b.product_id, b.kind, b.effective_on, b.id, :user
                       FROM bookings b JOIN import_replaced r USING (customer_id, product_id, effective_on)
-                     WHERE b.voids IS NULL
+                     WHERE b.voids IS NULL AND b.project_key_id IS NULL
                        AND NOT EXISTS (SELECT FROM bookings v WHERE v.voids = b.id AND v.voids IS NOT NULL)
                      ORDER BY b.id"""),
             {"user": user.id},

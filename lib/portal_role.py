@@ -49,7 +49,8 @@ GRANTS = {
     "payment_methods": ("SELECT (code, active)",),
     # What booking needs to rate the customer; neither the key itself nor what finds it.
     "project_keys": (
-        "SELECT (id, ending, ips, months, purchase_price, customer_id, from_day, until_day, charging, selling_price)",
+        "SELECT (id, ending, ips, months, purchase_price, redeem_until, recorded_at, recorded_by, customer_id,"
+        " redeemed_at, redeemed_by, from_day, until_day, charging, selling_price)",
     ),
     "months": (_READ, "UPDATE (state)"),
     "documents": (_READ, "INSERT"),

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, customer_states, customers, periods, products
+from lib import audit, billing, bookings, customer_states, customers, periods, products, project_keys
 from lib.auth import Permission, User, require
 from lib.bookings import Booking
 from lib.clock import month_of, next_month
@@ -25,14 +25,17 @@ KINDS = ("plan", "module")
 
 def booked(conn: Connection, customer_id: int, *, today: date) -> Booked:
     """What of a customer's bookings decides about what can be ended (`customer_states.offers`)."""
-    return _booked(bookings.standing(conn, customer_id), _first_free(periods.open_month(conn), today), today)
+    key_until = project_keys.until(conn, [customer_id], today=today).get(customer_id)
+    standing = bookings.standing(conn, customer_id)
+    return _booked(standing, _first_free(periods.open_month(conn), today), today, key_until)
 
 
 @dataclass(frozen=True)
 class Subscription:
     """A quantity of a product that a customer has, had or will have, from a day to its last (None: no end).
 
-    The customer's own end date ends all of them. `state` is planned, in_force or over.
+    The customer's own end date ends all of them. `state` is planned, in_force or over; `key` is the ending of the
+    project key that brings it, if any.
     """
 
     product: str
@@ -41,17 +44,19 @@ class Subscription:
     from_day: date
     last_day: date | None
     state: str
+    key: str | None
 
 
 def all_of(conn: Connection, customer_id: int, *, today: date) -> list[Subscription]:
     """All subscriptions of a customer (row G3): what runs, what is to come, and what is over; the latest first."""
     found = conn.execute(
-        text("""SELECT product, kind, quantity, from_day, last_day,
+        text("""SELECT product, kind, quantity, from_day, last_day, key,
                        CASE WHEN from_day > :today THEN 'planned'
                             WHEN last_day < :today THEN 'over' ELSE 'in_force' END AS state
                   FROM (SELECT p.name_en AS product, p.kind, p.position, b.quantity, b.from_day,
-                               least(b.until_day - 1, c.ends_on) AS last_day
+                               least(b.until_day - 1, c.ends_on) AS last_day, k.ending AS key
                           FROM booked_spans b JOIN products p ON p.id = b.product_id
+                          LEFT JOIN project_keys k ON k.id = b.project_key_id
                           JOIN customers c ON c.id = b.customer_id WHERE b.customer_id = :id) stretch
                  WHERE coalesce(last_day >= from_day, true)
                  ORDER BY coalesce(last_day < :today, false), from_day DESC, position, product"""),
@@ -69,7 +74,8 @@ def cancel(conn: Connection, customer_id: int, *, today: date, user: User) -> da
     first_free = _first_free(periods.hold_open_month(conn), today)
     customer = customers.held(conn, customer_id)
     standing = bookings.standing(conn, customer_id)
-    customer_states.require(customer, Action.CANCEL, _booked(standing, first_free, today))
+    key_until = project_keys.until(conn, [customer_id], today=today).get(customer_id)
+    customer_states.require(customer, Action.CANCEL, _booked(standing, first_free, today, key_until))
     together = uuid4()
     changes: dict[str, audit.Change] = {"ends_on": (None, first_free - timedelta(days=1))}
     for product_id, of_product in _by_product(standing).items():
@@ -154,7 +160,7 @@ def _first_free(first_open: date | None, today: date) -> date:
     return next_month(month_of(max(today, first_open or today)))
 
 
-def _booked(standing: Sequence[Booking], first_free: date, today: date) -> Booked:
+def _booked(standing: Sequence[Booking], first_free: date, today: date, key_until: date | None = None) -> Booked:
     products_of = _by_product(standing)
     runs_on = any(
         bookings.held_on(of_product, first_free).quantity
@@ -167,7 +173,13 @@ def _booked(standing: Sequence[Booking], first_free: date, today: date) -> Booke
         if of_product[0].kind in KINDS and bookings.held_on(of_product, today).quantity
     )
     pending = _pending(standing, today)
-    return Booked(runs_on, withdrawable, pending[0].effective_on - timedelta(days=1) if pending else None)
+    return Booked(
+        runs_on,
+        withdrawable,
+        cancelled_until=pending[0].effective_on - timedelta(days=1) if pending else None,
+        key_until=None if key_until is None else key_until - timedelta(days=1),
+        key_runs_on=key_until is not None and key_until > first_free,
+    )
 
 
 def _by_product(standing: Sequence[Booking]) -> dict[int, list[Booking]]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from lib import audit, billing
 from lib.bookings import Holding
+from lib.project_keys import MASK, MONTH_PRICE
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class Change:
 
     `price_before` and `price_after` are what a whole month of either quantity costs, net, at the customer's price of
     the month of `effective_on`; None where no price ruled it. `state`: planned (not yet effective), in_force (rules
-    today) or over (something later rules). `cancellation` is set where the whole subscription was cancelled.
+    today) or over (something later rules). `cancellation` is set where the whole subscription was cancelled;
+    `project_key` (masked) where one starts, is split anew, or ends. A month of one that is charged once costs its price
+    over its months.
     """
 
     id: int
@@ -32,6 +35,7 @@ class Change:
     recorded_by: str
     state: str
     cancellation: UUID | None
+    project_key: str | None = None
 
     @property
     def difference(self) -> Decimal | None:
@@ -47,6 +51,7 @@ changed AS MATERIALIZED (
            lag(quantity, 1, 0) OVER earlier AS quantity_before, quantity,
            lag(internal) OVER earlier AS internal_before, internal,
            lag(external) OVER earlier AS external_before, external,
+           project_key_id, lag(CASE WHEN quantity > 0 THEN project_key_id END) OVER earlier AS key_before,
            lead(effective_on) OVER earlier AS until_day, lag(id) OVER earlier IS NULL AS first,
            row_number() OVER (ORDER BY id) AS n
       FROM standing_bookings WHERE customer_id = :customer
@@ -77,12 +82,17 @@ _SELECT = f"""
 SELECT c.id, c.product_id, c.effective_on, c.quantity_before, c.internal_before, c.external_before,
        c.quantity, c.internal, c.external, c.first, c.recorded_at,
        coalesce(s.name, {audit.CUSTOMER_USER.format("b")}, 'System') AS recorded_by, b.cancellation,
-       CASE WHEN c.quantity_before = 0 THEN 0.00 ELSE before.price END AS price_before,
-       CASE WHEN c.quantity = 0 THEN 0.00 ELSE after.price END AS price_after,
+       CASE WHEN c.quantity_before = 0 THEN 0.00 WHEN ended.id IS NOT NULL THEN {MONTH_PRICE.format("ended")}
+            ELSE before.price END AS price_before,
+       CASE WHEN c.quantity = 0 THEN 0.00 WHEN k.id IS NOT NULL THEN {MONTH_PRICE.format("k")}
+            ELSE after.price END AS price_after,
+       k.ending AS key_ending,
        CASE WHEN c.effective_on > :today THEN 'planned'
             WHEN c.until_day IS NULL OR c.until_day > :today THEN 'in_force' ELSE 'over' END AS state
   FROM changed c JOIN bookings b ON b.id = c.id LEFT JOIN staff s ON s.id = c.recorded_by
   LEFT JOIN customer_users u ON u.id = b.customer_user_id
+  LEFT JOIN project_keys k ON k.id = c.project_key_id
+  LEFT JOIN project_keys ended ON ended.id = c.key_before
   LEFT JOIN whole before ON before.customer_id = -2 * c.n AND before.month = c.month
   LEFT JOIN whole after ON after.customer_id = -2 * c.n - 1 AND after.month = c.month
  ORDER BY c.effective_on DESC, c.id DESC"""
@@ -102,6 +112,7 @@ def changes(conn: Connection, customer_id: int, *, today: date) -> list[Change]:
             after=Holding(row.quantity, row.internal, row.external),
             price_before=row.price_before, price_after=row.price_after, recorded_at=row.recorded_at,
             recorded_by=row.recorded_by, state=row.state, cancellation=row.cancellation,
+            project_key=None if row.key_ending is None else MASK + row.key_ending,
         )
         for row in found
     ]  # fmt: skip

@@ -67,7 +67,12 @@ def resealed(sealed_before: bytes, *, about: str) -> bytes | None:
 
 def digest(text: str, *, about: str) -> bytes:
     """32 bytes that only holders of the current key can compute from `text` (HMAC-SHA256)."""
-    return hmac.digest(_derived(_current()[1], f"digest:{about}"), text.encode(), "sha256")
+    return digests(text, about=about)[0]
+
+
+def digests(text: str, *, about: str) -> list[bytes]:
+    """`digest` by each key, the current one first: until all is rotated, a row may be found by an older one."""
+    return [hmac.digest(_derived(key, f"digest:{about}"), text.encode(), "sha256") for key in _keys().values()]
 
 
 def new_key() -> str:

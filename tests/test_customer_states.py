@@ -316,7 +316,7 @@ def test_an_invite_and_another_main_user_are_offered_as_the_people_are(conn: Con
     assert accepted(conn, company, id_) & of_people == {Action.RESEND_INVITE}
     conn.execute(text("UPDATE customer_users SET password_hash = 'x', registered_at = now()"))
     assert offered(conn, id_) & of_people == accepted(conn, company, id_) & of_people == {Action.CHANGE_MAIN}
-    assert customer_offers.of_several(conn, [id_, company.with_ips]) == {
+    assert customer_offers.of_several(conn, [id_, company.with_ips], today=TODAY) == {
         id_: offered(conn, id_) - {Action.CANCEL, Action.WITHDRAW},
         company.with_ips: offered(conn, company.with_ips) - {Action.CANCEL, Action.WITHDRAW},
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import bookings, customer_offers, products, subscriptions
+from lib import bookings, clock, customer_offers, products, subscriptions
 from lib.auth import Permission, User
 from lib.customer_fields import PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
@@ -24,7 +24,7 @@ VERBS = (Action.EDIT_ADDRESS, Action.RESEND_INVITE, Action.CHANGE_MAIN, Action.M
 def offered(conn: Connection, customer_ids: Sequence[int], user: User) -> dict[int, list[str]]:
     """The menu of each customer: what its state and this person's role allow."""
     found = {}
-    states = customer_offers.of_several(conn, customer_ids)
+    states = customer_offers.of_several(conn, customer_ids, today=clock.today(conn))
     for customer_id in customer_ids:
         # Gone since the list was read: nothing.
         allowed = states.get(customer_id, frozenset())
