@@ -19,6 +19,7 @@ from lib.auth import Permission, User, require
 from lib.customer_states import Action
 from lib.errors import Conflict, Invalid, NotFound
 from lib.money import LARGEST, rounded
+from lib.project_keys import MASK
 from lib.requests import once
 from lib.tables import invoice_lines, invoices
 
