@@ -24,6 +24,7 @@ from lib.tables import bookings
 
 _REFUSALS = periods.REFUSALS | {
     "one_plan_at_a_time": "A customer has one plan at a time. End the plan it has before another one starts.",
+    "recurring_or_prepaid": "It is paid in advance on these days. What is prepaid is changed under Plans or Modules.",
     "bookings_voided_once_key": "This change was already taken back.",
 }
 
@@ -368,9 +369,9 @@ def append(
                 for day, quantity, internal, external in rows
             ],
         )
-        if product.kind == "plan":  # now rather than at the commit, where nobody could name the field
-            conn.execute(text("SET CONSTRAINTS bookings_one_plan IMMEDIATE"))
-            conn.execute(text("SET CONSTRAINTS bookings_one_plan DEFERRED"))
+        if product.kind in products.IN_ADVANCE:  # now rather than at the commit, where nobody could name the field
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan, bookings_beside_terms IMMEDIATE"))
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan, bookings_beside_terms DEFERRED"))
 
 
 def void(

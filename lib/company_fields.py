@@ -147,6 +147,8 @@ def _checked_field(name: str, value: Any, *, country: str) -> Any:
         return fields.whole(value, field=name, label="The payment term", highest=365)
     if name == "erasure_delay_minutes":
         return fields.whole(value, field=name, label="The delay", highest=LONGEST_DELAY)
+    if name == "renewal_days":
+        return fields.whole(value, field=name, label="The days before the end", lowest=1, highest=28)
     if name == "change_threshold_percent":
         return fields.whole(value, field=name, label="The threshold", lowest=1, highest=1000)
     special = {

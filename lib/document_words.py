@@ -10,6 +10,8 @@ from lib import money
 WORDS: dict[str, dict[str, str]] = {
     "de": {
         "invoice": "Rechnung",
+        # § 14 (4) no. 6 UStG: the time of a payment that has not come yet needs not be stated.
+        "advance_invoice": "Vorausrechnung",
         # „Gutschrift“ would be an invoice that the customer issues: § 14 (2) sentence 5 UStG.
         "credit_note": "Rechnungskorrektur",
         "cancellation": "Stornorechnung",
@@ -74,6 +76,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "en": {
         "invoice": "Invoice",
+        "advance_invoice": "Advance invoice",
         "credit_note": "Credit note",
         "cancellation": "Cancellation invoice",
         "invoice_number": "Invoice no.",

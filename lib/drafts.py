@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, text, update
 
-from lib import audit, billing, customers, fields, vat
+from lib import audit, billing, customers, fields, terms, vat
 from lib.auth import Permission, User, require
 from lib.customer_states import Action
 from lib.errors import Conflict, Invalid, NotFound
@@ -283,10 +283,11 @@ def edit(
 
 
 def remove(conn: Connection, invoice_id: int, *, user: User) -> None:
-    """Delete a draft; charges of the month close that were on it become unbilled (row S3)."""
+    """Delete a draft; charges of the month close that were on it become unbilled, a term that waited is void (S3)."""
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
     release(conn, invoice_id)
+    terms.void_waiting(conn, invoice_id, deleted=True, user=user)
     conn.execute(delete(invoices).where(invoices.c.id == invoice_id))
     audit.record(
         conn, "delete draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id,

@@ -274,10 +274,14 @@ def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: Use
     The caller rates afterwards (`billing.keep`). Raises Conflict for a second plan at a time.
     """
     append(conn, rows, user=user)
-    if any(row.after[0].kind == "plan" for row in rows):
-        with conflicts({"one_plan_at_a_time": "A customer has one plan at a time. Check the file anew."}):
-            conn.execute(text("SET CONSTRAINTS bookings_one_plan IMMEDIATE"))
-            conn.execute(text("SET CONSTRAINTS bookings_one_plan DEFERRED"))
+    if any(row.after[0].kind in products.IN_ADVANCE for row in rows):
+        refusals = {
+            "one_plan_at_a_time": "A customer has one plan at a time. Check the file anew.",
+            "recurring_or_prepaid": "A plan or module in the file is paid in advance by its customer.",
+        }
+        with conflicts(refusals):
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan, bookings_beside_terms IMMEDIATE"))
+            conn.execute(text("SET CONSTRAINTS bookings_one_plan, bookings_beside_terms DEFERRED"))
     logged(conn, "book", "booking", planned, ((row.after[0].code, row) for row in rows), user=user)
 
 

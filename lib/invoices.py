@@ -52,6 +52,7 @@ class Invoice:
     cancels_number: str | None
     cancelled_by_id: int | None
     cancelled_by_number: str | None
+    advance_period: str
     version: int
 
 
@@ -91,7 +92,8 @@ SELECT i.id, i.kind, i.state, i.number, i.customer_id, c.number AS customer_numb
        coalesce(i.buyer ->> 'name', c.name) AS customer_name, i.month,
        i.issued_on, i.due_on, i.service_from, i.service_until, i.language, i.currency, i.purchase_order,
        i.intro, i.closing, i.net, i.vat, i.gross, i.vat_category,
-       i.cancels_id, o.number AS cancels_number, n.id AS cancelled_by_id, n.number AS cancelled_by_number, i.version
+       i.cancels_id, o.number AS cancels_number, n.id AS cancelled_by_id, n.number AS cancelled_by_number,
+       i.advance_period, i.version
   FROM invoices i
   JOIN customers c ON c.id = i.customer_id
   LEFT JOIN invoices o ON o.id = i.cancels_id

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, contacts, drafts, vat
+from lib import advance_invoices, audit, contacts, drafts, terms, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.db import conflicts
@@ -136,7 +136,8 @@ def issue_month(conn: Connection, month: date, *, today: date, user: User) -> Is
 def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user: User) -> int:
     """Cancel an issued document by a cancellation invoice that names it; returns the new document's id.
 
-    Its charges of the month close become unbilled. Rates and amounts are copied negated.
+    Its charges of the month close become unbilled, a term that waits for its payment is void. Rates and amounts are
+    copied negated.
     """
     require(user, Permission.EDIT_INVOICES)
     reason = text_line(reason, field="reason", label="The reason", required=True)
@@ -155,10 +156,12 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
         raise Conflict(f"{original.number} has payments. Reverse them first, then cancel it.")
     if original.state != "issued":
         raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
+    terms.require_cancellable(conn, invoice_id, today=today)
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
         cancellation_id = _copy_negated(conn, invoice_id, today=today, user=user)
     _number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
     drafts.release(conn, invoice_id)
+    terms.void_waiting(conn, invoice_id, deleted=False, user=user)
     conn.execute(
         text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}
     )
@@ -175,6 +178,7 @@ def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: d
     missing_of_seller = seller_lacks(conn)
     if missing_of_seller:
         raise Invalid(f"The company's data is incomplete: {', '.join(missing_of_seller)}. See Settings → Company.")
+    advance_invoices.refresh(conn, condition, values, today=today)
     # The customer's country or VAT ID, or the rate of an open month, changed since it was drafted.
     # Lines of the close lie in closed months, whose rates can't change.
     stale = conn.scalars(
@@ -331,7 +335,8 @@ def _frozen_seller(conn: Connection) -> int:
               FROM (SELECT to_jsonb(company) - '{id,logo,version,intro_de,intro_en,closing_de,closing_en,timezone,
                            payment_days,change_threshold_percent,self_service_article_name,
                            self_service_article_number,portal_url,self_registration,
-                           registration_terms,erasure_delay_minutes,check_vies,second_factor_roles}'::text[] AS content,
+                           registration_terms,erasure_delay_minutes,check_vies,second_factor_roles,
+                           renewal_days}'::text[] AS content,
                          logo FROM company) now
             ON CONFLICT (content_hash) DO NOTHING""")
     )
@@ -347,9 +352,10 @@ def _copy_negated(conn: Connection, invoice_id: int, *, today: date, user: User)
     copy_id: int = conn.execute(
         text("""
             INSERT INTO invoices (kind, customer_id, cancels_id, due_on, service_from, service_until, language,
-                                  currency, purchase_order, net, vat, gross, vat_category, created_by)
+                                  currency, purchase_order, net, vat, gross, vat_category, created_by,
+                                  advance_period)
             SELECT 'cancellation', customer_id, id, :today, service_from, service_until, language, currency,
-                   purchase_order, -net, -vat, -gross, vat_category, :user_id
+                   purchase_order, -net, -vat, -gross, vat_category, :user_id, advance_period
               FROM invoices WHERE id = :id RETURNING id"""),
         values,
     ).scalar_one()

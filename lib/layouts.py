@@ -114,6 +114,8 @@ class Document:
     issued_on: date | None = None
     due_on: date | None = None
     purchase_order: str = ""
+    # Says that it is invoiced in advance, and from when on: printed instead of days of service.
+    advance_period: str = ""
     intro: str = ""
     closing: str = ""
     original: Original | None = None
@@ -139,7 +141,7 @@ class Document:
 def content(document: Document) -> dict[str, Any]:
     """Everything that the template prints, formatted, as JSON can carry it."""
     words = document.words
-    title = words[document.kind]
+    title = words["advance_invoice" if document.advance_period and document.kind == "invoice" else document.kind]
     draft = document.number is None
     texts = {
         "language": document.language,
@@ -182,7 +184,7 @@ def _info(document: Document) -> list[list[str]]:
         (words[f"{document.kind}_number"], document.number or words["draft_number"]),
         (words[f"{document.kind}_date"], day(document.language, document.issued_on) or words["draft_number"]),
         (words["customer_number"], document.buyer.number),
-        (words["period"], period(document.language, document.service_from, document.service_until)),
+        (words["period"], document.advance_period or _period(document)),
         (words["due"], day(document.language, document.due_on) if document.is_payable else ""),
         (words["purchase_order"], document.purchase_order),
         (words["your_vat_id"], document.buyer.vat_id),
@@ -191,6 +193,10 @@ def _info(document: Document) -> list[list[str]]:
         (words["our_tax_number"], "" if seller.vat_id else seller.tax_number),
     ]
     return [[label, value] for label, value in pairs if value.strip()]
+
+
+def _period(document: Document) -> str:
+    return period(document.language, document.service_from, document.service_until)
 
 
 def _head(document: Document) -> list[str]:

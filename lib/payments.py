@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, insert, text
 
-from lib import audit, fields, money
+from lib import audit, fields, money, terms
 from lib.auth import Permission, User, require
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
 from lib.invoices import STATES
@@ -190,6 +190,7 @@ def settle(conn: Connection, invoice_ids: Sequence[int], *, paid_on: date, metho
         "of_day": f" of {paid_on.isoformat()}", "states": json.dumps(STATES),
     }  # fmt: skip
     audit.record_all(conn, "pay", "invoice", source=_SETTLED, query=_SETTLED_ENTRY, values=values, user_id=user.id)
+    terms.activate_paid(conn, wanted, user=user)
     return len(wanted)
 
 
@@ -271,3 +272,5 @@ def _follow(conn: Connection, invoice: Row[Any], action: str, changes: dict[str,
         conn, action, "invoice", invoice.id, user_id=None if user is None else user.id,
         customer_id=invoice.customer_id, changes=changes,
     )  # fmt: skip
+    if state == "paid":
+        terms.activate_paid(conn, [invoice.id], user=user)

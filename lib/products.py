@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib import audit, billing, fields, periods
+from lib import audit, billing, fields, money, periods
 from lib.auth import Permission, User, require
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
@@ -24,6 +25,8 @@ KINDS = {
 }
 # These have a number rather than being on or off.
 COUNTED = ("users", "ips")
+# These can be sold in advance, for a test, a month or a year (`lib/terms.py`).
+IN_ADVANCE = ("plan", "module")
 BOOKABLE = ("users", "option", "ips", "plan", "module")
 MEASURES = {
     "peak": "Highest quantity of the month",
@@ -37,7 +40,10 @@ DEFAULT_MEASURE = {"users": "peak", "option": "daily", "ips": "daily", "plan": "
 
 @dataclass(frozen=True)
 class Product:
-    """Something we sell. `kind` decides how it is booked, `measure` how a month of it is counted."""
+    """Something we sell. `kind` decides how it is booked, `measure` how a month of it is counted.
+
+    A plan or module may be tried for `test_days` and be paid for a year in advance, net `yearly_price`.
+    """
 
     id: int
     code: str
@@ -52,6 +58,9 @@ class Product:
     article_number: str
     position: int
     on_sale: bool
+    test_days: int | None
+    yearly_price: Decimal | None
+    revenue_account: str
     version: int
 
     @property
@@ -90,7 +99,7 @@ def add(
     require(user, Permission.EDIT_PRODUCTS)
     once(conn, request_key)
     fields.one_of(kind, {name: KINDS[name] for name in BOOKABLE}, field="kind", label="Kind")
-    values = _checked({"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]} | dict(details))
+    values = _checked({"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]} | dict(details), kind=kind)
     code = fields.line(code, field="code", label="The code", required=True, longest=40).lower()
     refusals = {
         "products_code_key": f"There is already a product with the code {code}.",
@@ -107,14 +116,15 @@ def add(
 
 
 def edit(conn: Connection, product_id: int, *, version: int, changes: Mapping[str, Any], user: User) -> None:
-    """Save a product's texts, measure and order.
+    """Save a product's texts, measure, order, what it is sold for in advance, and whether it is on sale.
 
-    The measure can't change once a closed month was measured by it: closed figures stay explained.
+    Nothing is ever deleted, only withdrawn from sale. The measure can't change once a closed month was measured by it:
+    closed figures stay explained.
     """
     require(user, Permission.EDIT_PRODUCTS)
     periods.hold_open_month(conn, alone=True)
     before = product(conn, product_id)
-    values = _checked(changes)
+    values = _checked(changes, kind=before.kind)
     if values.get("measure", before.measure) != before.measure and _closed_charges(conn, product_id):
         raise Conflict(
             f"{before.name_en} was charged in a closed month, so its measure stays. "
@@ -141,7 +151,7 @@ def _closed_charges(conn: Connection, product_id: int) -> bool:
     return bool(conn.scalar(statement, {"id": product_id}))
 
 
-def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(changes: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
     labels = {
         "name_de": "The German name",
         "name_en": "The English name",
@@ -162,6 +172,31 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = fields.whole(value, field=name, label="The position", highest=9999)
         elif name == "on_sale":
             values[name] = bool(value)
+        elif name == "revenue_account":
+            values[name] = _account(value)
+        elif name in ("test_days", "yearly_price"):
+            values[name] = _in_advance(name, value, kind=kind)
         else:
             raise Invalid(f"A product has no field {name}.", field=name)
     return values
+
+
+def _account(value: Any) -> str:
+    typed = fields.line(value, field="revenue_account", label="The revenue account", longest=8)
+    if typed and not (typed.isascii() and typed.isdigit() and len(typed) >= 4):
+        raise Invalid("A revenue account has four to eight digits, for example 4400.", field="revenue_account")
+    return typed
+
+
+def _in_advance(name: str, value: Any, *, kind: str) -> int | Decimal | None:
+    """The days of a test or the price of a year: typed, or None where the product has none."""
+    if value is None or not str(value).strip():
+        return None
+    if kind not in IN_ADVANCE:
+        raise Invalid("Only plans and modules are tried or sold in advance.", field=name)
+    if name == "test_days":
+        return fields.whole(value, field=name, label="The test time", lowest=1, highest=365)
+    price = value if isinstance(value, Decimal) else money.parse(str(value), field=name)
+    if price <= 0:
+        raise Invalid("The price of a year is above zero. Leave it empty if there is none.", field=name)
+    return price

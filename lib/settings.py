@@ -60,6 +60,7 @@ class Company:
     self_service_article_number: str
     erasure_delay_minutes: int
     check_vies: bool
+    renewal_days: int
     portal_url: str
     self_registration: bool
     registration_terms: str

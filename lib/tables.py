@@ -213,6 +213,8 @@ company = Table(
     _text("registration_terms"),
     Column("erasure_delay_minutes", Integer, nullable=False, server_default="30"),
     Column("check_vies", Boolean, nullable=False, server_default="false"),
+    # So many days before a prepaid term ends, its renewal is drafted.
+    Column("renewal_days", Integer, nullable=False, server_default="14"),
     # Staff of these roles sign in with a second factor only.
     Column("second_factor_roles", ARRAY(Text), nullable=False, server_default="{admin,finance}"),
     Column("logo", LargeBinary),
@@ -221,6 +223,7 @@ company = Table(
     CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days_range"),
     CheckConstraint("erasure_delay_minutes BETWEEN 0 AND 43200", name="erasure_delay_range"),
     CheckConstraint("change_threshold_percent BETWEEN 1 AND 1000", name="threshold_range"),
+    CheckConstraint("renewal_days BETWEEN 1 AND 28", name="renewal_days_range"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
 )
 
@@ -412,12 +415,20 @@ products = Table(
     _text("article_number"),
     Column("position", Integer, nullable=False, server_default="100"),
     Column("on_sale", Boolean, nullable=False, server_default="true"),
+    # A plan or module can be tried for so many days, and be paid for a year in advance.
+    Column("test_days", Integer),
+    Column("yearly_price", MONEY),
+    _text("revenue_account"),
     _version(),
     UniqueConstraint("id", "kind", name="products_id_kind_key"),
     CheckConstraint("kind IN ('users','option','ips','plan','module','adjustment')", name="kind_known"),
     CheckConstraint("measure IN ('peak','daily','end','full')", name="measure_known"),
     CheckConstraint("name_de <> '' AND name_en <> ''", name="names_given"),
     CheckConstraint("code ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="code_plain"),
+    CheckConstraint("test_days BETWEEN 1 AND 365", name="test_days_range"),
+    CheckConstraint("yearly_price > 0", name="yearly_price_positive"),
+    CheckConstraint("kind IN ('plan','module') OR test_days IS NULL AND yearly_price IS NULL", name="sold_in_advance"),
+    CheckConstraint("revenue_account ~ '^([0-9]{4,8})?$'", name="revenue_account_digits"),
     Index(
         "products_single_kind_idx",
         "kind",
@@ -690,6 +701,8 @@ invoices = Table(
     Column("buyer", JSONB),
     _stamp("created_at"),
     Column("created_by", BigInteger),
+    # Printed instead of the days of service, and empty but for an advance invoice: "12 months from receipt of …".
+    _text("advance_period"),
     _version(),
     CheckConstraint("kind IN ('invoice','credit_note','cancellation')", name="kind_known"),
     CheckConstraint("state IN ('draft','issued','partly_paid','paid','written_off','cancelled')", name="state_known"),
@@ -717,6 +730,7 @@ invoices = Table(
         "id",
         postgresql_where=text("state IN ('partly_paid', 'written_off', 'cancelled')"),
     ),
+    Index("invoices_advance_idx", "issued_on", postgresql_where=text("advance_period <> ''")),
     # Read without the table itself: what waits for its money is added up on the first page.
     Index(
         "invoices_payable_idx",
@@ -1270,4 +1284,84 @@ stripe_events = Table(
     Column("mode", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     _stamp("received_at"),
+)
+
+# ---------------------------------------------------------------- prepaid terms
+terms = Table(
+    "terms",
+    metadata,
+    _id(),
+    _ref("customer_id", "customers.id"),
+    Column("product_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("cycle", Text, nullable=False),
+    # A paid term waits until its invoice is paid in full; a void one never began, or its order was withdrawn.
+    Column("state", Text, nullable=False),
+    Column("ordered_on", Date, nullable=False),
+    # Half-open: until_day is the first day without it. NULL: not known yet, or (free) no end.
+    Column("from_day", Date),
+    Column("until_day", Date),
+    # Net, for the whole cycle, before any credit.
+    Column("price", MONEY),
+    Column("invoice_id", BigInteger, ForeignKey("invoices.id")),
+    # The term that this one renews, or that it ends as it begins: a test, or the smaller plan.
+    _ref("follows_id", "terms.id", nullable=True),
+    _ref("replaces_id", "terms.id", nullable=True),
+    # What its renewal will be, where that was changed for the end of the period.
+    Column("next_product_id", BigInteger),
+    Column("next_cycle", Text),
+    Column("cancelled_at", DateTime(timezone=True)),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    Column("trial_allowed_again", Boolean, nullable=False, server_default="false"),
+    # Why its renewal could not be drafted, and when that was tried.
+    Column("renewal_tried_on", Date),
+    _text("renewal_refusal"),
+    _stamp(),
+    _ref("recorded_by", "staff.id", nullable=True),
+    _version(),
+    ForeignKeyConstraint(["product_id", "kind"], ["products.id", "products.kind"], name="terms_product_fkey"),
+    ForeignKeyConstraint(["next_product_id", "kind"], ["products.id", "products.kind"], name="terms_next_product_fkey"),
+    CheckConstraint("kind IN ('plan','module')", name="kind_known"),
+    CheckConstraint("cycle IN ('free','trial','monthly','yearly')", name="cycle_known"),
+    CheckConstraint("next_cycle IN ('monthly','yearly')", name="next_cycle_known"),
+    CheckConstraint("(next_product_id IS NULL) = (next_cycle IS NULL)", name="next_is_whole"),
+    CheckConstraint("state IN ('waiting','active','void')", name="state_known"),
+    CheckConstraint("state <> 'active' OR from_day IS NOT NULL", name="active_has_start"),
+    CheckConstraint("until_day > from_day", name="period_not_empty"),
+    CheckConstraint("cycle = 'free' OR state <> 'active' OR until_day IS NOT NULL", name="only_free_is_endless"),
+    CheckConstraint(
+        "state <> 'waiting' OR cycle IN ('monthly','yearly') AND from_day IS NULL AND until_day IS NULL",
+        name="only_paid_waits",
+    ),
+    CheckConstraint("(cycle IN ('monthly','yearly')) = (price IS NOT NULL)", name="paid_has_price"),
+    CheckConstraint(
+        "state = 'void' OR (cycle IN ('monthly','yearly')) = (invoice_id IS NOT NULL)", name="paid_has_invoice"
+    ),
+    CheckConstraint("price >= 0", name="price_not_negative"),
+    Index("terms_customer_id_idx", "customer_id", "product_id"),
+    Index("terms_invoice_id_idx", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+    Index("terms_waiting_idx", "invoice_id", postgresql_where=text("state = 'waiting'")),
+    Index("terms_ends_idx", "until_day", postgresql_where=text("state = 'active'")),
+    Index(
+        "terms_one_waiting_key", "customer_id", "product_id", unique=True, postgresql_where=text("state = 'waiting'")
+    ),
+    Index(
+        "terms_one_waiting_plan_key",
+        "customer_id",
+        unique=True,
+        postgresql_where=text("state = 'waiting' AND kind = 'plan'"),
+    ),
+    Index(
+        "terms_one_trial_key",
+        "customer_id",
+        "product_id",
+        unique=True,
+        postgresql_where=text("cycle = 'trial' AND NOT trial_allowed_again"),
+    ),
+    Index(
+        "terms_renewed_once_key",
+        "follows_id",
+        unique=True,
+        postgresql_where=text("follows_id IS NOT NULL AND state <> 'void'"),
+    ),
 )

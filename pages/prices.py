@@ -301,14 +301,14 @@ def draw() -> None:
     )
     product = next(product for product in catalogue if product.id == chosen)
     if first_open is None:
-        product_form.facts(product, user=user)
+        product_form.facts(product, user=user, currency=company.currency)
         return
     shared: dict[str, Any] = {"first_open": first_open, "today": today, "currency": company.currency}
     draws: dict[str, Callable[[], None]] = {
         "Selling price": lambda: draw_selling(product, **shared),
         "Individual prices": lambda: draw_individual(product, **shared),
         "Purchase price": lambda: draw_purchase(product, **shared),
-        "Product": lambda: product_form.facts(product, user=user),
+        "Product": lambda: product_form.facts(product, user=user, currency=company.currency),
     }
     if not user.may(Permission.SEE_PURCHASE_PRICES):
         del draws["Purchase price"]

@@ -23,7 +23,7 @@ COMPANY_FIELDS = (
 )
 BANK_FIELDS = ("vat_id", "tax_number", "bank_name", "iban", "bic", "currency", "payment_days", "check_vies")
 TEXT_FIELDS = ("intro_de", "closing_de", "intro_en", "closing_en")
-TIME_FIELDS = ("timezone", "change_threshold_percent")
+TIME_FIELDS = ("timezone", "change_threshold_percent", "renewal_days")
 
 user = session.require_user(Permission.EDIT_SETTINGS)
 
@@ -43,7 +43,7 @@ def _fill(form: str, names: Sequence[str], company: Company) -> None:
 
 
 def _texts(company: Company, names: Sequence[str]) -> Mapping[str, Any]:
-    numbers = ("payment_days", "change_threshold_percent")
+    numbers = ("payment_days", "change_threshold_percent", "renewal_days")
     stored = vars(company)
     return {name: str(stored[name]) if name in numbers else stored[name] for name in names}
 
@@ -308,6 +308,12 @@ def draw_months(company: Company, today: date) -> None:
         with left:
             zones = sorted({*company_fields.time_zones(), company.timezone})
             forms.choice("time", "timezone", "Time zone of booking months", zones)
+            forms.text(
+                "time",
+                "renewal_days",
+                "Renewals are drafted (days before the end)",
+                help="The invoice of a prepaid plan's or module's next month or year. It waits among the drafts.",
+            )
         with right:
             forms.text(
                 "time",

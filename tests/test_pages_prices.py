@@ -223,3 +223,22 @@ def test_an_admin_edits_a_product_and_a_stale_form_loses(shop: Shop, open_page: 
     with db.transaction() as conn:
         after = products.product(conn, shop.product_id)
     assert (after.name_en, after.position) == ("Scans of IPs", 5)
+
+
+def test_an_admin_says_what_a_plan_is_sold_for_in_advance(shop: Shop, open_page: OpenPage) -> None:
+    names = {"name_de": "Plus", "name_en": "Plus"}
+    with db.transaction() as conn:
+        plan = products.add(conn, kind="plan", code="plus", details=names, user=shop.people[Role.ADMIN])
+    page = open_page("prices.py")
+    page.selectbox(key="product").set_value(plan)
+    section(page, "Product")
+    page.button(key="product_edit").click().run()
+    page.text_input(key="product_form_test_days").set_value("14")
+    page.text_input(key="product_form_yearly_price").set_value("1200")
+    page.button(key="product_save").click().run()
+    assert not page.exception
+    with db.transaction() as conn:
+        saved = products.product(conn, plan)
+    assert (saved.test_days, saved.yearly_price) == (14, Decimal(1200))
+    shown = page.table[0].value.to_string()
+    assert "14 days" in shown and "1,200.00" in shown

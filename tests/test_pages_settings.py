@@ -91,6 +91,7 @@ def test_settings_are_for_admins(open_page: OpenPage, role: Role) -> None:
         ("Bank and tax", "bank", "tax_number", "12", "not a German tax number"),
         ("Bank and tax", "bank", "payment_days", "-1", "between 0 and 365"),
         ("Booking months", "time", "change_threshold_percent", "lots", "whole number"),
+        ("Booking months", "time", "renewal_days", "90", "between 1 and 28"),
     ],
 )
 def test_bad_input_gets_a_sentence_at_its_field_and_stays(

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, text, update
+from sqlalchemy.exc import DBAPIError
 
 from lib import audit, billing, bookings, customers, prices, products, tables
 from lib.auth import Role, User
@@ -158,3 +159,43 @@ def test_a_month_must_be_open_to_edit(conn: Connection, set_up: SetUp) -> None:
     conn.execute(update(tables.months).values(state="approved"))
     with pytest.raises(Conflict):
         products.edit(conn, product_id, version=1, changes={"name_en": "Backups"}, user=admin)
+
+
+@pytest.mark.row("S4")
+def test_a_plan_says_what_it_is_sold_for_in_advance(conn: Connection, set_up: SetUp) -> None:
+    admin = set_up()[Role.ADMIN]
+    plan = add(conn, admin, kind="plan", code="plus", test_days="14", yearly_price="1.200,00", revenue_account="4400")
+    found = products.product(conn, plan)
+    assert (found.test_days, found.yearly_price, found.revenue_account) == (14, Decimal("1200.00"), "4400")
+    products.edit(conn, plan, version=1, changes={"test_days": "", "yearly_price": None}, user=admin)
+    emptied = products.product(conn, plan)
+    assert (emptied.test_days, emptied.yearly_price) == (None, None)
+    entry = audit.entries(conn, limit=1)[0][0]
+    assert entry.changes == {"test_days": [14, None], "yearly_price": ["1200.00", None]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "typed", "says"),
+    [
+        ("option", "test_days", "14", "Only plans and modules"),
+        ("users", "yearly_price", "10", "Only plans and modules"),
+        ("plan", "test_days", "0", "between 1 and 365"),
+        ("plan", "yearly_price", "0", "above zero"),
+        ("module", "yearly_price", "cheap", "not an amount"),
+        ("option", "revenue_account", "44", "four to eight digits"),
+        ("option", "revenue_account", "44a0", "four to eight digits"),
+    ],
+)
+def test_what_is_sold_in_advance_is_checked(
+    conn: Connection, admin: User, kind: str, name: str, typed: str, says: str
+) -> None:
+    with pytest.raises(Invalid, match=says) as refused:
+        add(conn, admin, kind=kind, **{name: typed})
+    assert refused.value.field == name
+
+
+@pytest.mark.row("S4")
+def test_no_product_is_ever_deleted(conn: Connection, admin: User) -> None:
+    add(conn, admin)
+    with pytest.raises(DBAPIError, match="never deleted"), conn.begin_nested():
+        conn.execute(text("DELETE FROM products WHERE code = 'backup'"))

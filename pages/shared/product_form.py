@@ -11,11 +11,18 @@ from pages.shared import forms, session, ui
 
 PRODUCT = "product_form"
 TEXTS = ("name_de", "name_en", "description_de", "description_en", "unit_de", "unit_en")
-PRODUCT_FIELDS = (*TEXTS, "measure", "article_number", "position", "on_sale")
+IN_ADVANCE = ("test_days", "yearly_price")
+PRODUCT_FIELDS = (*TEXTS, "measure", "article_number", "position", "revenue_account", "on_sale")
 
 
-def facts(product: Product, *, user: User) -> None:
-    """What the product is called and how it is measured."""
+def facts(product: Product, *, user: User, currency: str) -> None:
+    """What the product is called, how it is measured, and what it is sold for in advance."""
+    advance = {}
+    if product.kind in products.IN_ADVANCE:
+        advance = {
+            "Test time": ui.count(product.test_days, "day") if product.test_days else "None",
+            f"Price of a year ({currency})": ui.money(product.yearly_price),
+        }
     ui.facts(
         {
             "Kind": products.KINDS[product.kind],
@@ -28,6 +35,8 @@ def facts(product: Product, *, user: User) -> None:
             "A month is measured by": products.MEASURES[product.measure],
             "Article number": product.article_number,
             "Position on documents": str(product.position),
+            "Revenue account": product.revenue_account,
+            **advance,
             "State": "On sale" if product.on_sale else "Withdrawn from sale",
         },
         alt="The product",
@@ -40,11 +49,12 @@ def open_drawer(product: Product | None) -> None:
     """Fill the form and open it: what an earlier drawer left in its fields must not show up here."""
     if product is None:
         texts = dict.fromkeys(TEXTS, "") | {"unit_de": "Stück", "unit_en": "unit", "article_number": ""}
-        forms.fill(
-            PRODUCT, texts | {"kind": "option", "code": "", "measure": "daily", "position": "100", "on_sale": True}
-        )
+        rest = {"kind": "option", "code": "", "measure": "daily", "position": "100", "on_sale": True}
+        forms.fill(PRODUCT, texts | rest | dict.fromkeys((*IN_ADVANCE, "revenue_account"), ""))
     else:
         values = {name: vars(product)[name] for name in PRODUCT_FIELDS} | {"position": str(product.position)}
+        values["test_days"] = "" if product.test_days is None else str(product.test_days)
+        values["yearly_price"] = "" if product.yearly_price is None else ui.money(product.yearly_price)
         forms.fill(PRODUCT, values, version=product.version)
     product_drawer(product, uuid4())
 
@@ -81,18 +91,36 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
             forms.text(PRODUCT, "article_number", "Article number")
         with right:
             forms.text(PRODUCT, "position", "Position on documents")
+        with left:
+            forms.text(PRODUCT, "revenue_account", "Revenue account (optional)", help="For the bookkeeping, e.g. 4400.")
+        if _kind(product) in products.IN_ADVANCE:
+            with left:
+                forms.text(PRODUCT, "test_days", "Test time in days (optional)", help="Once per customer.")
+            with right:
+                forms.text(
+                    PRODUCT, "yearly_price", "Price of a year, net (optional)",
+                    help="For who pays a year in advance. A month in advance costs the selling price of a month.",
+                )  # fmt: skip
         st.toggle("On sale", key=f"{PRODUCT}_on_sale", help="Off: nobody can book it any more; what is booked goes on.")
         st.form_submit_button(
             "Save product" if product else "Add product",
             key="product_save",
             type="primary",
             on_click=_edit_product if product else _add_product,
-            args=(product.id,) if product else (request_key,),
+            args=(product,) if product else (request_key,),
         )
 
 
+def _kind(product: Product | None) -> str:
+    return product.kind if product else str(st.session_state[f"{PRODUCT}_kind"])
+
+
+def _fields(product: Product | None) -> tuple[str, ...]:
+    return (*PRODUCT_FIELDS, *(IN_ADVANCE if _kind(product) in products.IN_ADVANCE else ()))
+
+
 def _add_product(request_key: UUID) -> None:
-    typed = forms.typed(PRODUCT, ("kind", "code", *PRODUCT_FIELDS))
+    typed = forms.typed(PRODUCT, ("kind", "code", *_fields(None)))
     kind, code = typed.pop("kind"), typed.pop("code")
     saved = forms.save(
         PRODUCT,
@@ -107,12 +135,12 @@ def _add_product(request_key: UUID) -> None:
         st.session_state.product = session.result()
 
 
-def _edit_product(product_id: int) -> None:
-    changes = forms.typed(PRODUCT, PRODUCT_FIELDS)
+def _edit_product(product: Product) -> None:
+    changes = forms.typed(PRODUCT, _fields(product))
     forms.save(
         PRODUCT,
         products.edit,
-        product_id,
+        product.id,
         version=forms.version(PRODUCT),
         changes=changes,
         success="The product is saved.",

@@ -60,6 +60,10 @@ STATES: dict[str, tuple[str, str]] = {
     "failed": ("Failed", "red"),
     "applied": ("Imported", "green"),
     "withdrawn": ("Taken back", "gray"),
+    # direct debits and mandates
+    "collected": ("Collected", "green"),
+    "valid": ("Valid", "green"),
+    "revoked": ("Revoked", "gray"),
 }
 
 
@@ -118,6 +122,11 @@ def moment(value: datetime | None, zone: str) -> str:
         return NOTHING
     local = value.astimezone(ZoneInfo(zone))
     return f"{day(local)}, {local:%H:%M}"
+
+
+def count(number: int, noun: str) -> str:
+    """1 day, 14 days."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(minutes: int) -> str:

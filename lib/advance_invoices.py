@@ -1,0 +1,155 @@
+"""The advance invoices of prepaid terms: drafted, and brought up to date as they are issued (rows S4, S5).
+
+Such a document says "12 months from receipt of full payment" instead of days of service. Its days of service are those
+that follow from a payment today; they decide the VAT rate. The lines of the term are never edited, only others added.
+"""
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lib import audit, drafts, money, terms
+from lib.auth import User
+from lib.document_words import day as day_in
+from lib.terms import Term
+
+_PERIODS = {
+    ("de", 1): "1 Monat ab vollständigem Zahlungseingang",
+    ("de", 12): "12 Monate ab vollständigem Zahlungseingang",
+    ("en", 1): "1 month from receipt of full payment",
+    ("en", 12): "12 months from receipt of full payment",
+}
+# A renewal goes on where the term before it ends.
+_NOT_BEFORE = {"de": "{period}, frühestens ab dem {day}", "en": "{period}, from {day} at the earliest"}
+_CREDIT = {
+    "de": ("Anrechnung {product}", "{unused} von {days} Tagen sind nicht genutzt"),
+    "en": ("Credit for {product}", "{unused} of {days} days are unused"),
+}
+
+
+def period(language: str, months: int, not_before: date | None) -> str:
+    """What the document prints instead of days of service."""
+    said = _PERIODS[(language, months)]
+    if not_before is None:
+        return said
+    return _NOT_BEFORE[language].format(period=said, day=day_in(language, not_before))
+
+
+def credit(replaced: Term, day: date) -> Decimal:
+    """What the days of a paid term from `day` on are worth: the share of its price, rounded once."""
+    if replaced.price is None or not replaced.days:
+        return Decimal("0.00")
+    return money.rounded(replaced.price * replaced.unused_days(day) / replaced.days)
+
+
+def draft(
+    conn: Connection,
+    customer_id: int,
+    product_id: int,
+    *,
+    cycle: str,
+    price: Decimal,
+    not_before: date | None,
+    today: date,
+    user_id: int | None,
+) -> int:
+    """Write the draft of a term's invoice, still without its credit, and return its id."""
+    language: str = conn.execute(
+        text("SELECT language FROM customers WHERE id = :id"), {"id": customer_id}
+    ).scalar_one()
+    months = terms.MONTHS[cycle]
+    said = period(language, months, not_before)
+    first = max(today, not_before or today)
+    values: dict[str, Any] = {
+        "customer": customer_id, "product": product_id, "price": price, "period": said, "user": user_id,
+        "first": first, "last": terms.after(first, months) - timedelta(days=1),
+    }  # fmt: skip
+    invoice_id: int = conn.execute(
+        text("""
+            INSERT INTO invoices (customer_id, service_from, service_until, language, currency, purchase_order,
+                                  intro, closing, advance_period, created_by)
+            SELECT c.id, :first, :last, c.language, o.currency, c.purchase_order,
+                   CASE c.language WHEN 'de' THEN o.intro_de ELSE o.intro_en END,
+                   CASE c.language WHEN 'de' THEN o.closing_de ELSE o.closing_en END, :period, :user
+              FROM customers c CROSS JOIN company o WHERE c.id = :customer RETURNING id"""),
+        values,
+    ).scalar_one()
+    conn.execute(
+        text("""
+            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit_price,
+                                       amount, service_from, service_until)
+            SELECT :invoice, 1, id, true, CASE :language WHEN 'de' THEN name_de ELSE name_en END, :period, 1, :price,
+                   :price, :first, :last
+              FROM products WHERE id = :product"""),
+        values | {"invoice": invoice_id, "language": language},
+    )
+    drafts.recompute(conn, [invoice_id])
+    return invoice_id
+
+
+def drop(conn: Connection, invoice_id: int, *, user: User) -> None:
+    """Delete the draft of a term that is not wanted any more; the term is void. The caller holds both."""
+    terms.void_waiting(conn, invoice_id, deleted=True, user=user)
+    deleted = conn.execute(
+        text("DELETE FROM invoices WHERE id = :id AND state = 'draft' RETURNING customer_id, net"), {"id": invoice_id}
+    ).one()
+    audit.record(
+        conn, "delete draft", "invoice", invoice_id, user_id=user.id, customer_id=deleted.customer_id,
+        changes={"net": (deleted.net, None)},
+    )  # fmt: skip
+
+
+def refresh(conn: Connection, condition: str, values: dict[str, Any], *, today: date) -> None:
+    """Bring the drafts of terms among those of `condition` up to date, as of today: days of service and credit.
+
+    `condition` is on invoices, alias i. Documents that are for no term cost nothing here.
+    """
+    found = conn.execute(
+        text(f"""SELECT i.id, i.language, t.id AS term_id FROM terms t JOIN invoices i ON i.id = t.invoice_id
+                  WHERE t.state = 'waiting' AND {condition} AND i.state = 'draft' ORDER BY i.id"""),
+        values,
+    ).all()
+    for row in found:
+        waiting = terms.term(conn, row.term_id)
+        followed = terms.term(conn, waiting.follows_id) if waiting.follows_id else None
+        first = max(today, followed.until_day if followed and followed.until_day else today)
+        last = terms.after(first, terms.MONTHS[waiting.cycle]) - timedelta(days=1)
+        days = {"id": row.id, "first": first, "last": last}
+        conn.execute(text("UPDATE invoices SET service_from = :first, service_until = :last WHERE id = :id"), days)
+        conn.execute(
+            text("""UPDATE invoice_lines SET service_from = :first, service_until = :last
+                     WHERE invoice_id = :id AND from_close"""),
+            days,
+        )
+        if waiting.replaces_id is not None:
+            _credit(conn, row.id, row.language, terms.term(conn, waiting.replaces_id), days, today=today)
+        drafts.recompute(conn, [row.id])
+
+
+def _credit(
+    conn: Connection, invoice_id: int, language: str, replaced: Term, days: dict[str, Any], *, today: date
+) -> None:
+    """Write the line with the unused days of the replaced term anew: a negative quantity at a positive price."""
+    conn.execute(
+        text("DELETE FROM invoice_lines WHERE invoice_id = :id AND from_close AND quantity < 0"), {"id": invoice_id}
+    )
+    unused = credit(replaced, today)
+    if not unused:
+        return
+    name, detail = _CREDIT[language]
+    conn.execute(
+        text("""
+            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit_price,
+                                       amount, service_from, service_until)
+            SELECT :id, (SELECT max(position) + 1 FROM invoice_lines WHERE invoice_id = :id), p.id, true,
+                   replace(:name, '{product}', CASE :language WHEN 'de' THEN p.name_de ELSE p.name_en END), :detail,
+                   -1, :credit, -CAST(:credit AS numeric), :first, :last
+              FROM products p WHERE p.id = :product"""),
+        days
+        | {
+            "name": name, "language": language, "credit": unused, "product": replaced.product_id,
+            "detail": detail.format(unused=replaced.unused_days(today), days=replaced.days),
+        },
+    )  # fmt: skip
