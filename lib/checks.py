@@ -109,6 +109,27 @@ _RULES = {
         SELECT format('document %s is %s, and nothing was paid', number, replace(state, '_', ' ')) FROM invoices
          WHERE state IN ('partly_paid', 'paid') AND NOT EXISTS (SELECT FROM payments p WHERE p.invoice_id = invoices.id)
          ORDER BY 1""",
+    "A paid term is active from its full payment on": """
+        SELECT format('customer %s, term %s waits: its document %s is paid', t.customer_id, t.id, i.number)
+          FROM terms t JOIN invoices i ON i.id = t.invoice_id
+         WHERE t.state = 'waiting' AND i.state IN ('paid', 'cancelled')
+         UNION ALL
+        SELECT format('customer %s, term %s is active: its document was never paid', t.customer_id, t.id)
+          FROM terms t
+         WHERE t.state = 'active' AND t.invoice_id IS NOT NULL
+           AND NOT EXISTS (SELECT FROM payments p WHERE p.invoice_id = t.invoice_id AND p.amount > 0)
+         ORDER BY 1""",
+    "An advance invoice is for a term": """
+        SELECT format('document %s', coalesce(i.number, '#' || i.id)) FROM invoices i
+         WHERE i.advance_period <> ''
+           AND NOT EXISTS (SELECT FROM terms t WHERE t.invoice_id IN (i.id, i.cancels_id)) ORDER BY i.id""",
+    "A plan or module is charged at the close or prepaid, not both": """
+        SELECT format('customer %s, product %s: term %s', t.customer_id, t.product_id, t.id)
+          FROM terms t
+          JOIN booked_spans b ON b.customer_id = t.customer_id
+           AND daterange(b.from_day, b.until_day) && daterange(coalesce(t.from_day, t.ordered_on), t.until_day)
+          JOIN products p ON p.id = b.product_id AND (p.id = t.product_id OR p.kind = 'plan' AND t.kind = 'plan')
+         WHERE t.state <> 'void' ORDER BY 1""",
     "What is used of a quota is what its usage says": """
         SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
           FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q

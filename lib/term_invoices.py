@@ -117,9 +117,10 @@ def _order(
 _DUE = """
 SELECT t.id, t.customer_id, coalesce(t.next_product_id, t.product_id) AS product_id,
        coalesce(t.next_cycle, t.cycle) AS cycle, t.price, t.kind
-  FROM terms t JOIN customers c ON c.id = t.customer_id CROSS JOIN company o
+  FROM terms t JOIN customers c ON c.id = t.customer_id
  WHERE t.state = 'active' AND t.cycle IN ('monthly', 'yearly') AND t.cancelled_at IS NULL AND t.withdrawn_at IS NULL
-   AND t.from_day <= :today AND t.until_day > :today AND t.until_day - o.renewal_days <= :today
+   AND t.from_day <= :today AND t.until_day > :today
+   AND t.until_day <= CAST(:today AS date) + (SELECT renewal_days FROM company)
    AND c.phase = 'billed' AND c.active AND c.marked_for_deletion_at IS NULL
    AND (c.ends_on IS NULL OR c.ends_on >= t.until_day)
    AND NOT EXISTS (SELECT FROM terms n WHERE n.follows_id = t.id AND n.state <> 'void')

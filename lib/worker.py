@@ -17,16 +17,17 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
-from lib import deletions, import_applying, mail_sending, overviews
+from lib import deletions, import_applying, mail_sending, overviews, term_invoices
 
 Handler = Callable[[], bool]
 
-# What there is to do, in this order in each round. A kind is named as in the view `jobs`; the overview is no job, only
-# read before somebody waits for it.
+# What there is to do, in this order in each round. A kind is named as in the view `jobs`; renewals are none, they
+# keep their refusals themselves; the overview is none, only read before somebody waits for it.
 HANDLERS: dict[str, Handler] = {
     "mail": mail_sending.send_one,
     "erasure": deletions.erase_one,
     "import": import_applying.apply_one,
+    "renewal": term_invoices.renew_one,
     "overview": overviews.keep_ready,
 }
 
