@@ -22,7 +22,7 @@ from lib import (
     payment_methods,
     periods,
     products,
-    project_keys,
+    project_key_stock,
     subscriptions,
 )
 from lib.auth import Permission, User, require
@@ -132,7 +132,7 @@ def redeem(
     held = bookings.held_on(bookings.standing(conn, customer_id, product_id=product.id), today)
     from_day = _require_start(customer, key, held, terms, first_open=first_open, today=today)
     split = bookings.split(product, key.ips, terms.internal, terms.external)
-    until_day = project_keys.claim(
+    until_day = project_key_stock.claim(
         conn, key.id, customer_id, from_day=from_day, charging=terms.charging, selling_price=terms.selling_price,
         user=user,
     )  # fmt: skip
@@ -154,7 +154,7 @@ def _require_state(conn: Connection, customer: Customer, today: date) -> None:
 
 def _redeemable(conn: Connection, typed: str, today: date) -> ProjectKey:
     """The key that was typed, held until this transaction ends. Raises Invalid: unknown, used or expired."""
-    key = project_keys.typed(conn, typed, today=today)
+    key = project_key_stock.typed(conn, typed, today=today)
     if key.redeemed_at is not None:
         by = f"{key.customer} ({key.customer_number})"
         raise Invalid(f"This project key is used: {by} redeemed it. A key is redeemed once.", field="key")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, insert, text
@@ -19,6 +20,8 @@ from lib import (
     customer_users,
     customers,
     deletions,
+    project_key_redemptions,
+    project_key_stock,
     subscriptions,
     tables,
 )
@@ -26,6 +29,7 @@ from lib.auth import PERMISSIONS as ROLES
 from lib.auth import Permission, Role
 from lib.customer_states import PERMISSIONS, Action
 from lib.errors import AlreadyDone, Conflict, NotAllowed, NotFound
+from lib.project_key_redemptions import Terms
 from tests import closes, ledgers
 from tests.closes import JULY, JUNE, Company
 
@@ -90,6 +94,7 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
     ),
     Action.MANAGE: lambda conn, id_, c: customers.convert_to_managed(conn, id_, user=c.admin),
     Action.HAND_OVER: lambda conn, id_, c: hand_over(conn, id_, c),
+    Action.REDEEM_KEY: redeem_key,
     Action.RESEND_INVITE: lambda conn, id_, c: customer_users.resend_invite(conn, main_of(conn, id_), user=c.admin),
     Action.CHANGE_MAIN: lambda conn, id_, c: change_main(conn, id_, c),
     Action.LOCK: lambda conn, id_, c: customers.lock(conn, id_, user=c.admin),
@@ -110,11 +115,12 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
 }
 # How a customer comes into each state, and what it offers there beside what is always there.
 STATES: dict[str, tuple[list[Action], set[Action]]] = {
-    "active": ([], {Action.LOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW}),
-    "locked": ([Action.LOCK], {Action.UNLOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW}),
+    "active": ([], {Action.LOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW, Action.REDEEM_KEY}),
+    "locked": ([Action.LOCK], {Action.UNLOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW, Action.REDEEM_KEY}),
+    "by key": ([Action.REDEEM_KEY], {Action.LOCK, Action.DEACTIVATE, Action.WITHDRAW}),
     "deactivated": ([Action.DEACTIVATE], {Action.LOCK, Action.ACTIVATE}),
     "cancelled": ([Action.CANCEL], {Action.LOCK, Action.DEACTIVATE, Action.RESUME, Action.WITHDRAW}),
-    "withdrawn": ([Action.WITHDRAW], {Action.LOCK, Action.DEACTIVATE, Action.CANCEL}),
+    "withdrawn": ([Action.WITHDRAW], {Action.LOCK, Action.DEACTIVATE, Action.CANCEL, Action.REDEEM_KEY}),
     "all at once": (
         [Action.CANCEL, Action.LOCK, Action.DEACTIVATE],
         {Action.UNLOCK, Action.ACTIVATE, Action.RESUME},
@@ -148,8 +154,9 @@ def test_what_is_not_offered_is_refused(conn: Connection, company: Company, stat
     way, here = STATES[state]
     for action in way:
         ACTIONS[action](conn, company.with_users, company)
-    assert offered(conn, company.with_users) == ALWAYS | here
-    assert accepted(conn, company, company.with_users) == ALWAYS | here
+    expected = (ALWAYS | here) - ({Action.HAND_OVER} if state == "by key" else set())
+    assert offered(conn, company.with_users) == expected
+    assert accepted(conn, company, company.with_users) == expected
 
 
 @pytest.mark.row("G12", "N6")
@@ -162,7 +169,7 @@ def test_a_test_a_self_service_a_marked_an_erased_and_a_settled_customer(conn: C
 
     managed = offered(conn, company.with_ips)
     ledgers.serve_itself(conn, company.people, company.with_ips)
-    own = managed - {Action.EDIT_ADDRESS, Action.HAND_OVER} | {Action.MANAGE}
+    own = managed - {Action.EDIT_ADDRESS, Action.HAND_OVER, Action.REDEEM_KEY} | {Action.MANAGE}
     assert offered(conn, company.with_ips) == accepted(conn, company, company.with_ips) == own
 
     deletions.mark(conn, company.with_ips, today=TODAY, user=company.admin)
@@ -177,7 +184,8 @@ def test_a_test_a_self_service_a_marked_an_erased_and_a_settled_customer(conn: C
 
 def test_each_verb_has_a_permission_of_its_own() -> None:
     data = {Action.EDIT, Action.EDIT_ADDRESS, Action.SET_END, Action.CONVERT, Action.MANAGE, Action.HAND_OVER}
-    assert set(PERMISSIONS) >= set(Action) - data - {Action.RESEND_INVITE, Action.CHANGE_MAIN}
+    data |= {Action.RESEND_INVITE, Action.CHANGE_MAIN, Action.REDEEM_KEY}
+    assert set(PERMISSIONS) >= set(Action) - data
     verbs = [Action.LOCK, Action.DEACTIVATE, Action.CANCEL, Action.WITHDRAW, Action.DELETE]
     assert len({PERMISSIONS[verb] for verb in verbs}) == len(verbs)
     for role in (Role.SALES, Role.FINANCE, Role.ADMIN):

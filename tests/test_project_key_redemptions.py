@@ -22,6 +22,7 @@ from lib import (
     price_effects,
     prices,
     project_key_redemptions,
+    project_key_stock,
     project_keys,
     simulations,
     subscriptions,
@@ -65,7 +66,7 @@ def shop(conn: Connection, set_up: Callable[..., People]) -> Shop:
 def entered(conn: Connection, people: People, key: str = KEY, **given: Any) -> int:
     """A key in stock."""
     values = {"ips": 500, "months": 3, "purchase_price": Decimal(900), "redeem_until": None} | given
-    return project_keys.add(conn, key=key, today=JUNE, user=people[Role.ADMIN], **values)
+    return project_key_stock.add(conn, key=key, today=JUNE, user=people[Role.ADMIN], **values)
 
 
 def terms(price: str = "400", charging: str = "monthly", *, internal: int = 100, **given: Any) -> Terms:
