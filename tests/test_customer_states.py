@@ -67,6 +67,17 @@ def change_main(conn: Connection, customer_id: int, company: Company) -> None:
     customer_users.make_main(conn, other.id, version=other.version, user=company.admin)
 
 
+def redeem_key(conn: Connection, customer_id: int, company: Company) -> None:
+    """A new project key, with more IPs than anybody has."""
+    key = f"PRJ-{uuid4()}"
+    project_key_stock.add(
+        conn, key=key, ips=9_000, months=12, purchase_price=closes.Decimal(5), redeem_until=None, today=TODAY,
+        user=company.admin,
+    )  # fmt: skip
+    terms = Terms(closes.Decimal(10), "monthly", 9_000, 0, True)
+    project_key_redemptions.redeem(conn, customer_id, key, terms, today=TODAY, user=company.admin)
+
+
 # How each action is done to a customer as an admin, by the function that the page calls.
 ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
     Action.EDIT: lambda conn, id_, c: customers.edit(
