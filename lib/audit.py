@@ -47,6 +47,7 @@ PERSONAL: dict[str, frozenset[str]] = {
     "customer user": frozenset({"user", "salutation", "first_name", "surname", "email", "main_user"}),
     "contact": frozenset({"contact", "name", "phone", "email", "billing_contact"}),
     "note": frozenset({"text"}),
+    "mandate": frozenset({"reference", "holder", "iban_ending", "bic", "signed_on"}),
     "mail": frozenset({"recipient", "subject"}),
 }
 

@@ -23,12 +23,15 @@ from lib import (
     clock,
     customer_exports,
     db,
+    debits,
     demo,
     issuing,
     mail_server,
+    mandates,
     months,
     prices,
     products,
+    project_key_stock,
     report_files,
     report_filters,
     second_factors,
@@ -43,7 +46,13 @@ from lib.money import shown
 
 FOUND_SOMETHING = 1
 # Every column that holds sealed secrets, by the function that seals them with the current key.
-RESEALS = {"the mail server's password": mail_server.reseal, "second factors": second_factors.reseal}
+RESEALS = {
+    "the mail server's password": mail_server.reseal,
+    "second factors": second_factors.reseal,
+    "mandates": mandates.reseal,
+    "files of direct debits": debits.reseal,
+    "project keys": project_key_stock.reseal,
+}
 
 
 def costs(given: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from lib import (
     customer_users,
     customers,
     deletions,
+    demo_payments,
     demo_seed,
     demo_usage,
     drafts,
@@ -76,6 +77,7 @@ def load(conn: Connection, *, today: date) -> None:
             do(loading, happens_on)
     _collect(loading, today)
     demo_usage.enter(conn, loading.customers, people, today=today)
+    demo_payments.enter(conn, people, today=today)
 
 
 Step = Callable[[_Loading, date], None]

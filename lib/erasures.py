@@ -18,8 +18,10 @@ from lib import (
     customer_user_fields,
     customer_users,
     customers,
+    debits,
     document_words,
     mails,
+    mandates,
     notes,
     quotas,
     sessions,
@@ -32,6 +34,7 @@ from lib.tables import deletions, duties
 
 DUTIES = ("Drop the customer's SQL database", "Remove existing backups")
 LAST_INVOICE = "What the last invoice needs"
+MEANS = "SEPA mandate that the last invoice is paid by"
 DOCUMENTS = "Issued documents"
 # § 147 (3) AO and § 14b (1) UStG: counted from the end of the year in which a document was issued.
 YEARS = 8
@@ -139,6 +142,8 @@ def settle(conn: Connection, deletion_id: int, customer_id: int) -> None:
         {"id": customer_id},
     )
     vat_checks.forget(conn, customer_id)
+    mandates.forget(conn, customer_id, valid=True)
+    debits.forget_files(conn, customer_id)
     customers.rewrite(
         conn,
         customer_id,
@@ -156,8 +161,8 @@ def settle(conn: Connection, deletion_id: int, customer_id: int) -> None:
     conn.execute(update(deletions).where(deletions.c.id == deletion_id).values(settled_at=func.now(), last_error=""))
     conn.execute(
         text("""UPDATE deletion_items SET treatment = 'erased', done_at = now(), reason = ''
-                 WHERE deletion_id = :id AND what = :what"""),
-        {"id": deletion_id, "what": LAST_INVOICE},
+                 WHERE deletion_id = :id AND what = ANY(:what)"""),
+        {"id": deletion_id, "what": [LAST_INVOICE, MEANS]},
     )
     # The last invoice is among them now.
     conn.execute(
@@ -182,6 +187,7 @@ def _delete_rows(conn: Connection, customer_id: int) -> list[_Item]:
         _Item("Attempts to sign in to the portal", sessions.forget_attempts(conn, customer_id)),
         _Item("Mails, with their recipients and texts", mails.forget(conn, customer_id, unsent_invoices=False)),
         _Item("Users, with their invites and sessions", customer_users.forget(conn, customer_id)),
+        _Item("Revoked SEPA mandates", mandates.forget(conn, customer_id, valid=False)),
         _Item("Notes", notes.forget(conn, customer_id)),
         _Item("Quotas", quotas.forget(conn, customer_id)),
         _Item("Days of usage", usage.forget(conn, customer_id)),
@@ -196,6 +202,8 @@ def _kept(
     law = _until(today) if needed else until
     booked = conn.scalar(text("SELECT count(*) FROM bookings WHERE customer_id = :id"), {"id": customer.id}) or 0
     items = [_Item(LAST_INVOICE, _filled(customer, _OF_LAST_INVOICE), None, "The last invoice is not settled yet")]
+    means = sum(1 for one in mandates.mandates_of(conn, customer.id) if one.revoked_at is None)
+    items.append(_Item(MEANS, means, None, "The last invoice is not settled yet"))
     if law is not None:
         items.append(_Item(DOCUMENTS, count, law, "The law demands it: § 147 (3) AO, § 14b (1) UStG"))
     items.append(_Item("Bookings, with their charges", booked, None, "Accounting records; they hold nothing personal"))

@@ -8,7 +8,7 @@ from lib import payment_methods, settings
 from lib.auth import Permission
 from lib.payment_methods import Method
 from lib.settings import Company
-from pages.shared import forms, session, ui
+from pages.shared import debit_runs, forms, session, ui
 
 CREDITOR, ACCOUNT = "creditor", "account"
 ACCOUNT_FIELDS = ("bank_name", "iban", "bic", "payment_days")
@@ -154,4 +154,8 @@ def _ask_creditor() -> None:
 
 st.title("Payment methods", anchor=False)
 st.caption("What is not active is offered by no form, no bulk change and no file.")
-draw_methods()
+TABS = {"Methods": draw_methods, "Direct debit": debit_runs.draw}
+for tab, draw in zip(st.tabs(list(TABS), key="tab", bind="query-params"), TABS.values(), strict=True):
+    if tab.open:
+        with tab:
+            draw()
