@@ -137,7 +137,7 @@ def _told_of_invite() -> str:
 def _open_created() -> None:
     """Go on to the customer that was just added."""
     if _GO_TO in st.session_state:
-        _open(st.session_state.pop(_GO_TO))
+        session.open_made("customer.py", st.session_state.pop(_GO_TO))
 
 
 def open_new(today: date, phase: str) -> None:

@@ -319,7 +319,7 @@ if "invoice_gone" in st.session_state:
     released = st.session_state.pop("invoice_gone")
     st.switch_page("invoices.py", query_params={"invoice_view": "Unbilled"} if released else None)
 if (following := st.session_state.pop("invoice_next", None)) is not None:
-    st.switch_page("invoice.py", query_params={"id": str(following)})
+    session.open_made("invoice.py", following)
 st.page_link("invoices.py", label="All invoices", icon=":material/arrow_back:")
 opened = read(st.query_params.get("id", ""))
 if opened is None:

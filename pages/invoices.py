@@ -288,7 +288,7 @@ with session.reading() as connection:
     day = clock.today(connection)
     money_of = settings.company(connection).currency
 if opened := st.session_state.pop(_OPEN, None):
-    st.switch_page("invoice.py", query_params={"id": str(opened)})
+    session.open_made("invoice.py", opened)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Invoices", anchor=False)

@@ -5,6 +5,7 @@ The user comes from the database at every run and every click, never from Stream
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ _OUTCOME, _FIELDS, _RESULT, _PAGE = "outcome", "field_errors", "last_result", "o
 _BEFORE_SECOND_FACTOR = (second_factors.begin, second_factors.confirm, staff.change_own_password)
 # New recovery codes, until the person has kept them: no page opens before.
 RECOVERY_CODES = "second_factor_codes"
+# The second click of a slow double click comes as late as this.
+DOUBLE_CLICK_SECONDS = 0.3
 _log = logging.getLogger("mandant")
 
 
@@ -186,6 +189,16 @@ def _show(outcome: Outcome) -> None:
         st.toast(escaped(outcome.message), icon=":material/check_circle:")
     else:
         st.error(escaped(outcome.message), icon=":material/error:")
+
+
+def open_made(page: str, made_id: int) -> NoReturn:
+    """Go on to the page of what a dialog has just made.
+
+    The other half of a double click is waited for: it would come when its dialog is gone, and leave the new page
+    blank (Streamlit answers it with an empty run of the old page).
+    """
+    time.sleep(DOUBLE_CLICK_SECONDS)
+    st.switch_page(page, query_params={"id": str(made_id)})
 
 
 def field_error(field: str) -> None:
