@@ -176,9 +176,14 @@ def find(conn: Connection, search: str, *, limit: int = 20) -> list[Found]:
 
 def tags(conn: Connection, *, limit: int = 200) -> list[str]:
     """The tags that customers have, to choose from."""
-    # Of few customers: most have none, and an index knows those that do.
+    # From one tag to the next by the index: as quick where every customer has one.
     found = conn.scalars(
-        text("""SELECT DISTINCT unnest(tags) AS tag FROM customers WHERE tags <> '{}' ORDER BY tag LIMIT :limit"""),
+        text("""WITH RECURSIVE used AS (
+                    SELECT min(tag) AS tag FROM customer_tags
+                    UNION ALL
+                    SELECT (SELECT min(tag) FROM customer_tags t WHERE t.tag > used.tag) FROM used WHERE tag IS NOT NULL
+                )
+                SELECT tag FROM used WHERE tag IS NOT NULL LIMIT :limit"""),
         {"limit": limit},
     )
     return list(found)

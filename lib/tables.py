@@ -384,6 +384,15 @@ customers = Table(
     Index("customers_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
 )
 
+# A row for each tag of `customers.tags`, kept by a trigger.
+customer_tags = Table(
+    "customer_tags",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), primary_key=True),
+    Index("customer_tags_customer_id_idx", "customer_id"),
+)
+
 lifecycle = Table(
     "lifecycle",
     metadata,

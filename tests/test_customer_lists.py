@@ -319,4 +319,9 @@ def test_filters_by_tag_and_by_the_day_of_the_end(conn: Connection, people: Peop
     assert found(ends_until=TODAY + timedelta(days=40)) == [ids["Berta"]]
     assert found(ends_until=TODAY + timedelta(days=41), tags=["south"]) == [ids["Berta"]]
     assert customer_lists.tags(conn) == ["key account", "north", "south"]
+    set_columns(conn, ids["Cleo"], tags=["south", "west"])
+    set_columns(conn, ids["Ada"], tags=["key account"])
+    set_columns(conn, ids["Berta"], tags=[])
+    assert customer_lists.tags(conn) == ["key account", "south", "west"]
+    assert customer_lists.tags(conn, limit=2) == ["key account", "south"]
     assert customer_lists.chosen(conn, Filters(), today=TODAY, limit=2) == [ids["Ada"], ids["Berta"]]
