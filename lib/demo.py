@@ -32,6 +32,8 @@ from lib import (
     links,
     months,
     payments,
+    project_key_redemptions,
+    project_key_stock,
     subscriptions,
     vault,
 )
@@ -151,10 +153,13 @@ def _entries() -> list[tuple[date, int, Step]]:
         ("users", "day", _user),
         ("contacts", "day", _contact),
     ]
+    if vault.configured():  # without a key of the vault nothing is sealed
+        files += [("project_keys", "day", _project_key), ("project_keys", "redeemed", _redemption)]
     return [
         (date.fromisoformat(row[column]), order, _step(enter, row))
         for order, (name, column, enter) in enumerate(files, start=1)
         for row in demo_seed.rows(name)
+        if row[column]
     ]
 
 
@@ -289,6 +294,29 @@ def _contact(loading: _Loading, today: date, row: Row) -> None:
         is_billing=row["billing"] == "yes",
         user=loading.people[Role.SALES],
     )
+
+
+def _project_key(loading: _Loading, today: date, row: Row) -> None:
+    project_key_stock.add(
+        loading.conn,
+        key=row["key"],
+        ips=int(row["ips"]),
+        months=int(row["months"]),
+        purchase_price=Decimal(row["purchase_price"]),
+        redeem_until=demo_seed.day(row["redeem_until"]),
+        today=today,
+        user=loading.people[Role.ADMIN],
+    )
+
+
+def _redemption(loading: _Loading, today: date, row: Row) -> None:
+    internal = int(row["internal"])
+    terms = project_key_redemptions.Terms(
+        Decimal(row["selling_price"]), row["charging"], internal, int(row["ips"]) - internal, instantly=True
+    )
+    customer_id = loading.customers[row["customer"]]
+    user = loading.people[Role.SALES]
+    project_key_redemptions.redeem(loading.conn, customer_id, row["key"], terms, today=today, user=user)
 
 
 def _document(conn: Connection, customer_id: int, month: date) -> int:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, bookings, customers, prices, products
+from lib import adjustments, billing, bookings, customers, prices, products, project_keys
 from lib.adjustments import Adjustment
 from lib.billing import Line, Part
 from lib.bookings import Booking
@@ -15,6 +15,7 @@ from lib.customers import Customer
 from lib.errors import NotFound
 from lib.prices import Version
 from lib.products import Product
+from lib.project_keys import ProjectKey
 from lib.statements import Charge
 
 
@@ -24,7 +25,8 @@ class Explanation:
 
     `lines` are what a document prints, each rounded once; `parts` their exact pieces. `bookings`
     are those that took effect in the month, and the one that stood when it began. `price` is None
-    where no price rules the month, and for adjustments, which are listed instead.
+    where no price rules the month, and for adjustments, which are listed instead; `keys` are the project
+    keys that stand for it on some of the days.
     """
 
     customer: Customer
@@ -40,6 +42,7 @@ class Explanation:
     price: Version | None
     bookings: list[Booking]
     adjustments: list[Adjustment]
+    keys: list[ProjectKey]
 
 
 def explanation(conn: Connection, customer_id: int, product_id: int, *, month: date) -> Explanation:
@@ -55,6 +58,8 @@ def explanation(conn: Connection, customer_id: int, product_id: int, *, month: d
     product = products.product(conn, product_id)
     months, only = [month], [customer_id]
     entered = adjustments.adjustments_of(conn, customer_id) if product.kind == "adjustment" else []
+    lines = [line for line in billing.lines(conn, months=months, customers=only) if line.product_id == product_id]
+    keys = sorted({line.project_key_id for line in lines if line.project_key_id is not None})
     return Explanation(
         customer=customers.customer(conn, customer_id),
         product=product,
@@ -64,11 +69,12 @@ def explanation(conn: Connection, customer_id: int, product_id: int, *, month: d
         start=charge.start_quantity,
         end=charge.end_quantity,
         changes=charge.changes,
-        lines=[line for line in billing.lines(conn, months=months, customers=only) if line.product_id == product_id],
+        lines=lines,
         parts=[part for part in billing.parts(conn, months=months, customers=only) if part.product_id == product_id],
         price=_price(conn, product, customer_id, month),
         bookings=_bookings(conn, customer_id, product_id, month),
         adjustments=[entry for entry in entered if entry.month == month],
+        keys=[project_keys.key(conn, key_id) for key_id in keys],
     )
 
 

@@ -21,6 +21,7 @@ from lib import (
     invoices,
     prices,
     products,
+    project_keys,
     settings,
 )
 from lib.auth import PortalUser
@@ -70,7 +71,8 @@ class Company:
 class Booked:
     """What is booked of a product today: the quantity (1 where it is on or off), since when, at which price.
 
-    `tiers` is empty where there is no price. `changes_on` and `changes_to`: what is booked for next, if anything.
+    `tiers` is empty where there is no price; `by_key` says by which project key it is there, if by one.
+    `changes_on` and `changes_to`: what is booked for next, if anything.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Booked:
     tiers: list[Tier]
     changes_on: date | None
     changes_to: int | None
+    by_key: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def subscription(conn: Connection, *, user: PortalUser, today: date) -> list[Boo
     seller = settings.company(conn)
     standing = bookings.standing(conn, user.customer_id)
     german = conn.scalar(text("SELECT language = 'de' FROM customers WHERE id = :id"), {"id": user.customer_id})
+    key = project_keys.in_force(conn, user.customer_id, today=today)
     found = []
     for product in products.catalogue(conn):
         mine = [booking for booking in standing if booking.product_id == product.id]
@@ -136,6 +140,7 @@ def subscription(conn: Connection, *, user: PortalUser, today: date) -> list[Boo
                 tiers=price.tiers if price else [],
                 changes_on=later.effective_on if later else None,
                 changes_to=later.quantity if later else None,
+                by_key=project_keys.described(key) if key is not None and product.kind == "ips" else "",
             )
         )
     return found

@@ -16,7 +16,7 @@ from lib.auth import Permission, User, require
 from lib.errors import Invalid
 from lib.import_fields import amount, day, folded
 from lib.project_key_stock import NewKey
-from lib.project_keys import normal
+from lib.project_keys import MASK, SHOWN, normal, plain
 from lib.requests import once
 
 MOST_KEYS = 2_000
@@ -47,6 +47,11 @@ class Checked:
 
     keys: list[NewKey] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+
+
+def masked(new: NewKey) -> str:
+    """A key of a file as the list will show it."""
+    return MASK + plain(new.key)[-SHOWN:]
 
 
 def template() -> bytes:
@@ -142,9 +147,9 @@ def _refuse_repeated(conn: Connection, read: list[int], found: Checked) -> None:
     known = project_key_stock.known(conn, [key.key for key in found.keys])
     lines: dict[str, int] = {}
     for line, key in zip(read, found.keys, strict=True):
-        plain = normal(key.key)
-        if plain in lines:
-            found.faults.append(Fault(line, COLUMNS["key"][0], f"This key is on line {lines[plain]} already."))
-        elif plain in known:
+        same = normal(key.key)
+        if same in lines:
+            found.faults.append(Fault(line, COLUMNS["key"][0], f"This key is on line {lines[same]} already."))
+        elif same in known:
             found.faults.append(Fault(line, COLUMNS["key"][0], "This key is entered already."))
-        lines.setdefault(plain, line)
+        lines.setdefault(same, line)

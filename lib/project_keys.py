@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from lib import audit, vault
 from lib.auth import Permission, User, require
 from lib.errors import NotFound
+from lib.money import rounded, shown
 
 # Before the last four characters of a key, wherever it is named.
 MASK = "·····"
@@ -138,6 +139,24 @@ def of_customer(conn: Connection, customer_id: int, *, today: date) -> list[Proj
         {"customer": customer_id, "today": today},
     )
     return [ProjectKey(**row._mapping) for row in found]
+
+
+def in_force(conn: Connection, customer_id: int, *, today: date) -> ProjectKey | None:
+    """The key by which a customer has its IPs today, if it does."""
+    return next((key for key in of_customer(conn, customer_id, today=today) if key.state == "in_force"), None)
+
+
+def described(key: ProjectKey) -> str:
+    """A redeemed key in words: which, until when, and what it is charged."""
+    each = "a month" if key.charging == "monthly" else "once, at its start"
+    return f"Project key {key.masked} until {key.last_day:%-d %b %Y}: {shown(key.selling_price)} {each}"
+
+
+def month_price(key: ProjectKey) -> Decimal | None:
+    """What a month of it costs: of one that is charged once its price over its months, for display."""
+    if key.selling_price is None or key.charging == "monthly":
+        return key.selling_price
+    return rounded(key.selling_price / key.months)
 
 
 def running(conn: Connection, customer_ids: str, *, today: date) -> dict[int, list[ProjectKey]]:

@@ -7,12 +7,24 @@ confirm the price that they saw, and the terms. In managed service they see the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, customer_states, customers, effects, periods, prices, products, settings
+from lib import (
+    audit,
+    bookings,
+    customer_states,
+    customers,
+    effects,
+    periods,
+    prices,
+    products,
+    project_keys,
+    settings,
+)
 from lib.auth import PortalUser
 from lib.billing import Quote
 from lib.bookings import Booking, Holding
@@ -31,7 +43,8 @@ class Ips:
     """The own company's IPs: what it has on `held`'s day, and what is booked for later, the next one first.
 
     `refusal` says why they can't be changed here, if so. `quote` is a whole month at the price of today's month; None
-    without one. `seen` stands for the bookings and prices that were looked at: `change` refuses when they are others.
+    without one, and while a project key brings them: `by_key` says which, `key_price` what a month of it costs. `seen`
+    stands for the bookings and prices that were looked at: `change` refuses when they are others.
     """
 
     product_id: int
@@ -45,6 +58,8 @@ class Ips:
     quote: Quote | None
     terms: str
     seen: str
+    by_key: str = ""
+    key_price: Decimal | None = None
 
 
 def ips(conn: Connection, *, user: PortalUser, today: date) -> Ips | None:
@@ -58,6 +73,7 @@ def ips(conn: Connection, *, user: PortalUser, today: date) -> Ips | None:
     quoted = quotes(conn, quantities=[held.quantity], month=month_of(today), user=user)
     price = prices.version_in(conn, product.id, month=month_of(today), customer_id=user.customer_id)
     name, article = _called(conn, product, customer)
+    key = project_keys.in_force(conn, user.customer_id, today=today)
     return Ips(
         product_id=product.id,
         name=name,
@@ -67,7 +83,9 @@ def ips(conn: Connection, *, user: PortalUser, today: date) -> Ips | None:
         refusal=_refusal(customer, product, today),
         billed=customer.billed,
         individual=price is not None and price.customer_id is not None,
-        quote=quoted[0] if quoted else None,
+        quote=quoted[0] if quoted and key is None else None,
+        by_key="" if key is None else project_keys.described(key),
+        key_price=None if key is None else project_keys.month_price(key),
         terms=settings.company(conn).registration_terms,
         seen=_seen(conn, product, user, today),
     )

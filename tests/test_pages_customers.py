@@ -68,7 +68,7 @@ def test_each_row_offers_what_its_state_and_the_role_allow(open_page: OpenPage) 
         return [[label.split(": ")[1].removesuffix(" …") for label in menu] for menu in labels]
 
     assert menus(Role.SALES) == [
-        ["Details", "IP distribution", "Edit address", "Delete"],
+        ["Details", "IP distribution", "Project key", "Edit address", "Delete"],
         ["Details", "IP distribution", "Resend invite", "Change main user", "Convert to managed service", "Delete"],
     ]
     assert menus(Role.VIEWER) == [["Details"], ["Details"]]

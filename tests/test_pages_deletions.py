@@ -16,7 +16,10 @@ from tests.closes import JUNE, Company
 
 OpenPage = Callable[..., AppTest]
 TODAY = date(2026, 6, 20)
-ALL = {"Edit address", "Lock", "Deactivate", "Cancel subscription", "Withdraw a plan or module", "Delete"}
+ALL = {
+    *("Project key", "Edit address", "Lock", "Deactivate", "Cancel subscription", "Withdraw a plan or module"),
+    "Delete",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +73,8 @@ def test_the_menu_offers_what_the_state_allows(company: Company, open_page: Open
     do(company, customers.lock, customer_id)
     do(company, subscriptions.cancel, customer_id, today=TODAY)
     app = page_of(open_page, customer_id)
-    assert offered(app) == ALL - {"Lock", "Cancel subscription"} | {"Unlock", "Take cancellation back"}
+    gone = {"Lock", "Cancel subscription", "Project key"}
+    assert offered(app) == ALL - gone | {"Unlock", "Take cancellation back"}
     assert "its users can't sign in" in app.warning[0].value
     assert "it ends on 30 Jun 2026" in app.info[0].value
     do(company, customers.deactivate, customer_id, reason="*unpaid*", today=TODAY)

@@ -44,7 +44,7 @@ def _row(booked: Booked) -> dict[str, Any]:
         "kind": products.KINDS[booked.kind],
         "quantity": ui.number(booked.quantity) if booked.counted else "on",
         "since": ui.day(booked.since),
-        "price": own + prices.described(booked.tiers) if booked.tiers else ui.NOTHING,
+        "price": booked.by_key or (own + prices.described(booked.tiers) if booked.tiers else ui.NOTHING),
         "next": f"{upcoming} from {ui.day(booked.changes_on)}" if booked.changes_on else None,
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import bookings, clock, customer_offers, products, subscriptions
+from lib import bookings, clock, customer_offers, products, project_keys, subscriptions
 from lib.auth import Permission, User
 from lib.customer_fields import PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
@@ -18,7 +18,14 @@ from pages.shared.customer_view import View
 ACTIONS, CLICK, _CHOSEN = "actions", "customer_action", "customer_action_chosen"
 DETAILS, IPS = ":material/visibility: Details …", ":material/lan: IP distribution …"
 # Beside these two, in the order of the menu.
-VERBS = (Action.EDIT_ADDRESS, Action.RESEND_INVITE, Action.CHANGE_MAIN, Action.MANAGE, Action.DELETE)
+VERBS = (
+    Action.REDEEM_KEY,
+    Action.EDIT_ADDRESS,
+    Action.RESEND_INVITE,
+    Action.CHANGE_MAIN,
+    Action.MANAGE,
+    Action.DELETE,
+)
 
 
 def offered(conn: Connection, customer_ids: Sequence[int], user: User) -> dict[int, list[str]]:
@@ -118,7 +125,7 @@ def _details(view: View) -> None:
 def _draw_subscriptions(booked: Sequence[subscriptions.Subscription]) -> None:
     rows = [
         {
-            "product": one.product,
+            "product": one.product if one.key is None else f"{one.product} · {project_keys.MASK}{one.key}",
             "kind": products.KINDS[one.kind],
             "quantity": f"{one.quantity:,}" if one.kind in products.COUNTED else "on",
             "from": ui.day(one.from_day),

@@ -173,7 +173,10 @@ def _explain_line(view: View, table: str, behind: list[int | None], month: date)
 
 def _line_row(line: Line, catalogue: dict[int, Product]) -> dict[str, Any]:
     product = catalogue[line.product_id]
-    if line.price_id is None:
+    if line.project_key_id is not None:
+        why = f"{_days(line.from_day, line.until_day)}: project key, {line.days} of {line.month_days} days, "
+        why += f"quantity {line.quantity:,}"
+    elif line.price_id is None:
         why = f"{line.quantity:,} booked, no price rules the month"
     elif line.prorated:
         quantity = f", quantity {line.quantity:,}" if product.counted else ""
@@ -229,7 +232,8 @@ def _draw_parts(view: View, parts: Sequence[Part], catalogue: dict[int, Product]
                 "days": _days(part.from_day, part.until_day),
                 "units": ui.number(part.units),
                 "price": prices.price_shown(part.unit_price or Decimal(0)),
-                "share": f"{part.days}/{part.month_days}",
+                # Of a key that is charged at once all of it.
+                "share": "whole" if part.amount == part.unit_price else f"{part.days}/{part.month_days}",
                 "amount": f"{part.amount:,.4f}",
             }
             for part in priced

@@ -55,7 +55,7 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
     rows = [
         {
             "day": ui.day(change.effective_on),
-            "product": product.name_en,
+            "product": f"{product.name_en} · {change.project_key}" if change.project_key else product.name_en,
             "state": [ui.word(change.state)],
             "before": ui.NOTHING if change.first else _held(product, change.before),
             "after": _held(product, change.after),
@@ -72,7 +72,7 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
     split = "Of IPs in brackets: internal + external."
     columns = {
         "day": ui.figure_column("From", width=92, pinned=True),
-        "product": ui.text_column("Product", width=135),
+        "product": ui.text_column("Product", width=150, help="Of a project key the last characters."),
         "state": ui.state_column("State", ["planned", "in_force", "over"], width=84),
         "before": ui.figure_column("Before", width=118, help=split),
         "after": ui.figure_column("After", width=118, help=split),

@@ -5,9 +5,11 @@ from typing import Any
 
 import streamlit as st
 
-from lib import bookings, clock, customer_fields, prices, products
+from lib import bookings, clock, customer_fields, prices, products, project_keys
+from lib.auth import Permission
 from lib.bookings import Booking
 from lib.products import Product
+from lib.project_keys import ProjectKey
 from pages.shared import customer_bookings, customer_data, customer_pending, ip_distribution, session, ui
 from pages.shared.customer_view import View
 
@@ -65,6 +67,8 @@ def _licence(view: View, catalogue: Sequence[Product], standing: Sequence[Bookin
         facts["Licensed users today"] = f"{customer_bookings.held_on(standing, users.id, view.today).quantity:,}"
     if ips:
         held = customer_bookings.held_on(standing, ips.id, view.today)
+        if (key := _key(view)) is not None:
+            facts["Project key"] = _told(view, key)
         facts["IPs today"] = f"{held.quantity:,}: {held.internal or 0:,} internal, {held.external or 0:,} external"
     ui.facts(facts, alt="Licence")
     if not view.may_edit:
@@ -124,8 +128,28 @@ def _end_menu(view: View, ending: Sequence[Product]) -> None:
         customer_bookings.open_end(view, names[chosen])
 
 
+def _key(view: View) -> ProjectKey | None:
+    """The project key that runs or is to; nothing else is asked for where there is none."""
+    if view.booked.key_until is None:
+        return None
+    with session.reading() as conn:
+        found = project_keys.of_customer(conn, view.customer.id, today=view.today)
+    return next((key for key in found if key.state in ("in_force", "planned")), None)
+
+
+def _told(view: View, key: ProjectKey) -> str:
+    """The key in words; to who may see what it costs us, also what it leaves."""
+    each = "a month" if key.charging == "monthly" else "once"
+    told = f"{key.masked}: {key.ips:,} IPs, {ui.day(key.from_day)} – {ui.day(key.last_day)}, "
+    told += f"{ui.money(key.selling_price)} {view.currency} {each}"
+    if view.user.may(Permission.SEE_PURCHASE_PRICES):
+        told += f". It cost us {ui.money(key.purchase_price)}"
+    return told
+
+
 def _row(view: View, product: Product, booking: Booking | None) -> dict[str, Any]:
     assert booking is not None
+    key = _key(view) if booking.project_key_id is not None else None
     with session.reading() as conn:
         price = prices.version_in(conn, product.id, month=clock.month_of(view.today), customer_id=view.customer.id)
     own = "individual: " if price and price.customer_id else ""
@@ -134,5 +158,9 @@ def _row(view: View, product: Product, booking: Booking | None) -> dict[str, Any
         "kind": products.KINDS[product.kind],
         "quantity": f"{booking.quantity:,}" if product.counted else "on",
         "since": ui.day(booking.effective_on),
-        "price": own + prices.described(price.tiers) if price else "no price",
+        "price": project_keys.described(key)
+        if key is not None
+        else own + prices.described(price.tiers)
+        if price
+        else "no price",
     }

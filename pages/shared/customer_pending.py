@@ -26,14 +26,16 @@ def draw(view: View, catalogue: Mapping[int, Product], standing: Sequence[Bookin
 
 
 def _change(view: View, product: Product, booking: Booking, standing: Sequence[Booking]) -> None:
+    by_key = "the project key ends" if not booking.quantity else "by project key"
     told = f"{product.name_en}: {customer_bookings.shown(product, booking)}"
+    told += f", {by_key}" if booking.project_key_id is not None else ""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{ui.day(booking.effective_on)}** · {ui.escaped(told)}")
         st.space("stretch")
         st.caption(
             ui.escaped(f"booked by {booking.recorded_by}, {ui.day_of(booking.recorded_at, view.zone)}"), width="content"
         )
-        if not view.may_edit:
+        if not view.may_edit or booking.of_key:
             return
         if product.kind == "ips" and st.button("Change", key=f"change_{booking.id}", icon=":material/edit:"):
             held = customer_bookings.held_on(standing, product.id, view.today)

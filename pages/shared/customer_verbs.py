@@ -15,7 +15,7 @@ from lib.customer_states import PERMISSIONS, Action
 from lib.effects import Effect
 from lib.errors import BillingError
 from lib.products import Product
-from pages.shared import customer_address, customer_deletion, customer_users, forms, session, ui
+from pages.shared import customer_address, customer_deletion, customer_users, forms, project_key_wizard, session, ui
 from pages.shared.customer_view import View
 
 WITHDRAW = "withdraw"
@@ -25,6 +25,7 @@ LABELS = {
     Action.EDIT_ADDRESS: ":material/home_work: Edit address …",
     Action.RESEND_INVITE: ":material/forward_to_inbox: Resend invite …",
     Action.CHANGE_MAIN: ":material/star: Change main user …",
+    Action.REDEEM_KEY: ":material/key: Project key …",
     Action.LOCK: ":material/lock: Lock …",
     Action.UNLOCK: ":material/lock_open: Unlock …",
     Action.DEACTIVATE: ":material/pause: Deactivate …",
@@ -221,6 +222,7 @@ _DIALOGS: dict[Action, Callable[[View], None]] = {
     Action.EDIT_ADDRESS: customer_address.open_dialog,
     Action.RESEND_INVITE: customer_users.open_resend,
     Action.CHANGE_MAIN: customer_users.open_main,
+    Action.REDEEM_KEY: project_key_wizard.open_dialog,
     Action.LOCK: _lock,
     Action.UNLOCK: _unlock,
     Action.DEACTIVATE: _deactivate,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import streamlit as st
 
-from lib import customers, explanations, prices, products, settings
+from lib import customers, explanations, prices, products, project_keys, settings
 from lib.errors import NotFound
 from lib.explanations import Explanation
 from pages.shared import session, ui
@@ -124,7 +124,8 @@ def _lines(found: Explanation) -> None:
     ui.table(
         [
             {
-                "line": f"{line.quantity:,} for {line.days} of {line.month_days} days"
+                "line": f"{'Project key: ' if line.project_key_id else ''}{line.quantity:,} for {line.days} of "
+                f"{line.month_days} days"
                 if line.prorated
                 else f"{_range(line.first_unit, line.last_unit)} of {line.quantity:,}",
                 "days": _stretch(line.from_day, line.until_day),
@@ -148,6 +149,11 @@ def _lines(found: Explanation) -> None:
 
 
 def _price(found: Explanation, currency: str) -> None:
+    for key in found.keys:
+        st.markdown(f"**Project key {ui.escaped(key.masked)}** in {currency}, for its days instead of the price list")
+        st.caption(ui.escaped(project_keys.described(key)))
+    if found.lines and all(line.project_key_id is not None for line in found.lines):
+        return
     if found.price is None:
         st.warning(
             f"No price is valid in {ui.month(found.month)}, so nothing can be charged. Set one under Prices.",
@@ -194,7 +200,7 @@ def _parts(found: Explanation) -> None:
             [
                 {
                     "days": f"{_stretch(part.from_day, part.until_day)} ({part.days}/{part.month_days})",
-                    "range": _range(part.first_unit, part.last_unit),
+                    "range": "Project key" if part.project_key_id else _range(part.first_unit, part.last_unit),
                     "units": ui.number(part.units),
                     "price": ui.NOTHING if part.unit_price is None else prices.price_shown(part.unit_price),
                     "amount": ui.NOTHING if part.amount is None else f"{part.amount:,.6f}",

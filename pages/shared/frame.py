@@ -32,6 +32,7 @@ PAGES = (
     Entry("self_service.py", "Self-Service", "storefront", "Prices", Permission.READ),
     Entry("prices.py", "Prices", "sell", "Prices", Permission.READ),
     Entry("simulation.py", "Simulation", "science", "Prices", Permission.READ),
+    Entry("project_keys.py", "Project keys", "key", "Prices", Permission.EDIT_PROJECT_KEYS),
     Entry("payment_methods.py", "Payment methods", "credit_card", "Company", Permission.RECORD_PAYMENTS),
     Entry("settings.py", "Settings", "settings", "Company", Permission.EDIT_SETTINGS),
     Entry("staff.py", "Staff", "badge", "Company", Permission.EDIT_STAFF),

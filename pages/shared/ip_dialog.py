@@ -39,6 +39,7 @@ class Desk:
     `customer` is named above the rest: from a list, nothing else says whose dialog it is; empty for the own company's.
     `later()` is what is booked for later, the next one first; `quotes(quantities, month)` are whole months, None
     without a price; `effects(**change)` the months' charges;
+    `fixed` says why the total can't be changed, where it can't: a project key runs.
     `confirm()` draws what has to be ticked; `book(day, read, key)` saves what `read()` gives.
     """
 
@@ -54,6 +55,7 @@ class Desk:
     effects: Callable[..., list[Effect]]
     confirm: Callable[[], None]
     book: Callable[[date, Callable[[], dict[str, Any]], UUID], None]
+    fixed: str = ""
 
 
 def open_dialog(desk: Desk, *, start: Booking | Holding | None = None, instantly: bool = True) -> None:
@@ -74,7 +76,7 @@ def _dialog(desk: Desk, pending: Booking | None, key: UUID) -> None:
     if desk.customer:
         st.markdown(f"**{session.escaped(desk.customer)}**")
     st.markdown(now + booked)
-    shares = _draw_shares()
+    shares = _draw_shares(desk)
     day = _draw_day(desk, sum(shares) if shares else None)
     later_changes.ask(desk.later(), day)
     if shares:
@@ -86,14 +88,16 @@ def _dialog(desk: Desk, pending: Booking | None, key: UUID) -> None:
 # ---------------------------------------------------------------------------------- total, slider, shares
 
 
-def _draw_shares() -> tuple[int, int] | None:
+def _draw_shares(desk: Desk) -> tuple[int, int] | None:
     """The total, the slider and both shares. Returns the shares, or None where one can't be read."""
-    total = numbers.whole("Total", key=TOTAL, field="quantity", on_change=_total_typed)
+    if desk.fixed:
+        st.caption(f":material/key: {ui.escaped(desk.fixed)}")
+    total = numbers.whole("Total", key=TOTAL, field="quantity", on_change=_total_typed, disabled=bool(desk.fixed))
     left, right = st.columns(2)
     with left:
-        inside = numbers.whole("Internal", key=INSIDE, field="internal", on_change=_share_typed)
+        inside = numbers.whole("Internal", key=INSIDE, field="internal", on_change=_share_typed, args=(desk, INSIDE))
     with right:
-        outside = numbers.whole("External", key=OUTSIDE, field="external", on_change=_share_typed)
+        outside = numbers.whole("External", key=OUTSIDE, field="external", on_change=_share_typed, args=(desk, OUTSIDE))
     if total is None or inside is None or outside is None:
         return None
     if total:
@@ -123,10 +127,14 @@ def _total_typed() -> None:
         _fill(inside, total - inside)
 
 
-def _share_typed() -> None:
-    """Another share: the total is their sum."""
+def _share_typed(desk: Desk, changed: str) -> None:
+    """Another share: the total is their sum; of a fixed total the other share is the rest."""
     inside, outside = _typed(INSIDE), _typed(OUTSIDE)
-    if inside is not None and outside is not None:
+    if desk.fixed and (share := _typed(changed)) is not None:
+        share = min(share, desk.held.quantity)
+        rest = desk.held.quantity - share
+        _fill(*((share, rest) if changed == INSIDE else (rest, share)))
+    elif inside is not None and outside is not None:
         _fill(inside, outside)
 
 
@@ -167,8 +175,10 @@ def _day(desk: Desk, total: int | None) -> date:
 def _draw_cost(desk: Desk, shares: tuple[int, int], day: date) -> None:
     """The new monthly price with its ranges, and what this month and the next one change by."""
     total, held = sum(shares), desk.held
-    quotes = desk.quotes([held.quantity, total], clock.month_of(day))
-    if quotes is None:
+    quotes = None if desk.fixed else desk.quotes([held.quantity, total], clock.month_of(day))
+    if desk.fixed:
+        st.caption("Moving IPs between internal and external costs nothing.")
+    elif quotes is None:
         st.warning(f"There is no price for {ui.escaped(desk.product)} in {ui.month(day)} yet.", icon=":material/sell:")
     else:
         now, then = quotes

@@ -5,12 +5,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from lib import bookings, effects
+from lib import bookings, effects, project_keys
 from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.effects import Effect
 from lib.products import Product
-from pages.shared import customer_bookings, ip_dialog, session
+from pages.shared import customer_bookings, ip_dialog, session, ui
 from pages.shared.customer_view import View
 
 WORDS = ip_dialog.Words(
@@ -56,4 +56,19 @@ def _desk(view: View, product: Product, held: Holding) -> ip_dialog.Desk:
         effects=of_change,
         confirm=lambda: None,
         book=book,
+        fixed=_fixed(view),
+    )
+
+
+def _fixed(view: View) -> str:
+    """Why the total stays, while a project key runs (row G9)."""
+    if view.booked.key_until is None:
+        return ""
+    with session.reading() as conn:
+        key = project_keys.in_force(conn, view.customer.id, today=view.today)
+    if key is None:
+        return ""
+    return (
+        f"Project key {key.masked} brings {key.ips:,} IPs until {ui.day(key.last_day)}. Until then only their "
+        "distribution changes."
     )

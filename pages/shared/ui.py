@@ -38,6 +38,9 @@ STATES: dict[str, tuple[str, str]] = {
     "in_force": ("In force", "green"),
     "planned": ("Planned", "blue"),
     "over": ("Over", "gray"),
+    # project keys
+    "unused": ("Unused", "blue"),
+    "expired": ("Expired", "red"),
     # months and charges
     "open": ("Open", "blue"),
     "approved": ("Approved", "orange"),

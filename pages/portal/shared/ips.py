@@ -37,9 +37,12 @@ def draw(user: PortalUser, ips: Ips, *, today: date, currency: str) -> None:
             st.metric("IPs", ui.number(held.quantity), border=True)
             st.metric("Internal", ui.number(held.internal or 0), border=True)
             st.metric("External", ui.number(held.external or 0), border=True)
-            if ips.quote is not None:
-                st.metric(f"A month, net ({currency})", ui.money(ips.quote.amount), border=True)
-        if ips.quote is None:
+            month = ips.key_price if ips.quote is None else ips.quote.amount
+            if month is not None:
+                st.metric(f"A month, net ({currency})", ui.money(month), border=True)
+        if ips.by_key:
+            st.caption(ui.escaped(ips.by_key))
+        elif ips.quote is None:
             st.warning(f"There is no price in {ui.month(today)} yet.", icon=":material/sell:")
         elif ips.quote.lines:
             average = (
