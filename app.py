@@ -17,7 +17,7 @@ from lib import db, documents, oidc, sessions
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.sessions import NONCE_COOKIE, SESSION_COOKIE
-from pages.shared import consoles, downloads
+from pages.shared import consoles, downloads, stripe_routes
 from pages.shared.serving import (
     LARGEST_ID,
     SESSION_SECONDS,
@@ -141,6 +141,9 @@ ROUTES = [
     Route("/exports/customers.{ending}", downloads.customers),
     Route("/exports/overview.json", downloads.overview),
     Route("/console/{customer_id:int}", consoles.console),
+    Route(stripe_routes.WEBHOOK, stripe_routes.webhook, methods=["POST"]),
+    Route("/stripe/done", stripe_routes.done),
+    Route("/stripe/cancelled", stripe_routes.cancelled),
 ]
 MIDDLEWARE = [Middleware(PageHeaders, cookies=STAFF), Middleware(ReturnToPage)]
 

@@ -37,6 +37,7 @@ from lib import (
     second_factors,
     settings,
     staff,
+    stripe_account,
     vault,
     worker,
 )
@@ -51,6 +52,7 @@ RESEALS = {
     "second factors": second_factors.reseal,
     "mandates": mandates.reseal,
     "files of direct debits": debits.reseal,
+    "Stripe's keys": stripe_account.reseal,
     "project keys": project_key_stock.reseal,
 }
 

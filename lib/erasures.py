@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, insert, text, update
 
 from lib import (
     audit,
+    cards,
     contacts,
     customer_user_fields,
     customer_users,
@@ -34,7 +35,7 @@ from lib.tables import deletions, duties
 
 DUTIES = ("Drop the customer's SQL database", "Remove existing backups")
 LAST_INVOICE = "What the last invoice needs"
-MEANS = "SEPA mandate that the last invoice is paid by"
+MEANS = "SEPA mandate and card that the last invoice is paid by"
 DOCUMENTS = "Issued documents"
 # § 147 (3) AO and § 14b (1) UStG: counted from the end of the year in which a document was issued.
 YEARS = 8
@@ -143,6 +144,7 @@ def settle(conn: Connection, deletion_id: int, customer_id: int) -> None:
     )
     vat_checks.forget(conn, customer_id)
     mandates.forget(conn, customer_id, valid=True)
+    cards.forget(conn, customer_id)
     debits.forget_files(conn, customer_id)
     customers.rewrite(
         conn,
@@ -203,6 +205,7 @@ def _kept(
     booked = conn.scalar(text("SELECT count(*) FROM bookings WHERE customer_id = :id"), {"id": customer.id}) or 0
     items = [_Item(LAST_INVOICE, _filled(customer, _OF_LAST_INVOICE), None, "The last invoice is not settled yet")]
     means = sum(1 for one in mandates.mandates_of(conn, customer.id) if one.revoked_at is None)
+    means += cards.saved_card(conn, customer.id) is not None
     items.append(_Item(MEANS, means, None, "The last invoice is not settled yet"))
     if law is not None:
         items.append(_Item(DOCUMENTS, count, law, "The law demands it: § 147 (3) AO, § 14b (1) UStG"))

@@ -17,7 +17,7 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
-from lib import deletions, import_applying, mail_sending, overviews, term_invoices
+from lib import card_answers, deletions, import_applying, mail_sending, overviews, term_invoices
 
 Handler = Callable[[], bool]
 
@@ -27,6 +27,7 @@ HANDLERS: dict[str, Handler] = {
     "mail": mail_sending.send_one,
     "erasure": deletions.erase_one,
     "import": import_applying.apply_one,
+    "card": card_answers.ask_one,
     "renewal": term_invoices.renew_one,
     "overview": overviews.keep_ready,
 }

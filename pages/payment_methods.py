@@ -8,7 +8,7 @@ from lib import payment_methods, settings
 from lib.auth import Permission
 from lib.payment_methods import Method
 from lib.settings import Company
-from pages.shared import debit_runs, forms, session, ui
+from pages.shared import debit_runs, forms, session, stripe_settings, ui
 
 CREDITOR, ACCOUNT = "creditor", "account"
 ACCOUNT_FIELDS = ("bank_name", "iban", "bic", "payment_days")
@@ -154,8 +154,13 @@ def _ask_creditor() -> None:
 
 st.title("Payment methods", anchor=False)
 st.caption("What is not active is offered by no form, no bulk change and no file.")
-TABS = {"Methods": draw_methods, "Direct debit": debit_runs.draw}
-for tab, draw in zip(st.tabs(list(TABS), key="tab", bind="query-params"), TABS.values(), strict=True):
-    if tab.open:
-        with tab:
-            draw()
+methods, debits, cards = st.tabs(["Methods", "Direct debit", "Credit card"], key="tab", bind="query-params")
+if methods.open:
+    with methods:
+        draw_methods()
+if debits.open:
+    with debits:
+        debit_runs.draw()
+if cards.open:
+    with cards:
+        stripe_settings.draw(user)

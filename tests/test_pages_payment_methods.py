@@ -1,19 +1,25 @@
 """The page Payment methods (row G16)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from sqlalchemy import Connection
+from starlette.applications import Starlette
+from starlette.routing import Route
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, mandates, payment_methods, vault
+from lib import customers, db, invoices, mandates, payment_methods, stripe_client, vault
 from lib.auth import Role
-from tests import closes, people
+from pages.shared import card_payment, stripe_routes
+from tests import closes, people, stripe_server, test_cards
 from tests.beginnings import Begin
 from tests.closes import TODAY, Company
+from tests.stripe_server import PUBLISHABLE, SECRET, Stripe
 from tests.test_debits import COLLECT, MADE, prepare
 
 Open = Callable[..., AppTest]
+ROUTE = Route(stripe_routes.WEBHOOK, stripe_routes.webhook, methods=["POST"])
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +115,86 @@ def _with_debits(conn: Connection) -> Company:
     made = closes.company(conn)
     prepare(conn, made)
     return made
+
+
+# ---------------------------------------------------------------------------------- credit card
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
+    monkeypatch.setattr(card_payment, "here", lambda: "http://127.0.0.1:8501")
+    with stripe_server.started() as made:
+        monkeypatch.setenv(stripe_client.VARIABLE, made.url)
+        yield made
+
+
+def test_keys_are_entered_tested_and_shown_masked(company: Company, open_page: Open, fake: Stripe) -> None:
+    page = open_page("payment_methods.py", Role.ADMIN, tab="Credit card")
+    assert page.button(key="stripe_try").disabled
+    for name, key in (("secret_key", SECRET), ("publishable_key", stripe_server.LIVE_PUBLISHABLE)):
+        page.text_input(key=f"stripe_{name}").set_value(key)
+    page.button(key="stripe_save").click().run()
+    assert "One key is for tests and the other for real money" in said(page)
+    page.text_input(key="stripe_publishable_key").set_value(PUBLISHABLE)
+    page.button(key="stripe_save").click().run()
+    assert "Test mode" in said(page)
+    shown = "\n".join(str(one.value) for one in page.table)
+    assert f"•••• {SECRET[-4:]}" in shown
+    assert SECRET not in shown + said(page)
+    assert page.text_input(key="stripe_secret_key").value == ""
+    page.button(key="stripe_try").click().run()
+    assert "The connection works: these are the keys of Muster IT" in said(page)
+    fake.down = True
+    page.button(key="stripe_try").click().run()
+    assert "Stripe does not answer at the moment" in said(page)
+    finance = open_page("payment_methods.py", Role.FINANCE, tab="Credit card")
+    assert not {"stripe_save", "stripe_try"} & keys(finance)
+
+
+def test_a_saved_card_is_charged_on_the_invoice(company: Company, open_page: Open, fake: Stripe) -> None:
+    with db.transaction() as conn:
+        test_cards.enter(conn, company)
+        invoice_id = invoices.invoices_of(conn, company.with_users)[0].id
+    page = open_page("customer.py", Role.SALES, id=str(company.with_users), tab="Payment")
+    page.button(key="card_save").click().run()
+    [link] = [one.value for one in page.code]
+    fake.type_card(link.rpartition("/")[2], stripe_server.DECLINED)
+    test_cards.look()
+    assert "Visa … 0002" in said(page.run())
+    page = open_page("invoice.py", Role.FINANCE, id=str(invoice_id))
+    page.button(key="card_link").click().run()
+    [link] = [one.value for one in page.code]
+    assert "card_link" not in keys(page)
+    fake.type_card(link.rpartition("/")[2], stripe_server.GOOD)
+    test_cards.look()
+    page.run()
+    [kept] = [one.value for one in page.dataframe if "method" in one.value.columns]
+    assert list(kept["method"]) == ["Credit card"]
+    assert list(kept["by"]) == ["System"]
+
+
+def test_stripe_that_is_down_is_said_on_the_page(company: Company, open_page: Open, fake: Stripe) -> None:
+    with db.transaction() as conn:
+        test_cards.enter(conn, company)
+        invoice_id = invoices.invoices_of(conn, company.with_users)[0].id
+    fake.down = True
+    page = open_page("invoice.py", Role.FINANCE, id=str(invoice_id))
+    page.button(key="card_link").click().run()
+    assert "Stripe does not answer at the moment. Nothing is lost" in said(page)
+
+
+def test_the_webhook_takes_what_is_signed(company: Company, fake: Stripe) -> None:
+    async def posted(body: bytes, signature: str) -> int:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=[ROUTE])), base_url="http://test")
+        async with client:
+            answer = await client.post("/stripe/webhook", content=body, headers={"Stripe-Signature": signature})
+            return answer.status_code
+
+    event = fake.tell("customer.created", {"id": "cus_x", "object": "customer"})
+    assert people.awaited(posted(*stripe_server.signed(event))) == 503  # no secret yet: Stripe sends it again later
+    with db.transaction() as conn:
+        test_cards.enter(conn, company)
+    assert people.awaited(posted(*stripe_server.signed(event))) == 200
+    assert people.awaited(posted(*stripe_server.signed(event))) == 200
+    assert people.awaited(posted(*stripe_server.signed(event, secret="whsec_wrong0000"))) == 400
+    assert people.awaited(posted(b"x" * 2_000_000, "")) == 413

@@ -7,7 +7,7 @@ import streamlit as st
 
 from lib import customer_fields, mandates, vault
 from lib.mandates import Mandate
-from pages.shared import forms, session, ui
+from pages.shared import card_payment, forms, session, ui
 from pages.shared.customer_view import View
 
 FORM = "mandate"
@@ -27,6 +27,7 @@ def draw(view: View) -> None:
         st.markdown(f"Pays by **{customer_fields.PAYMENT_METHODS[view.customer.payment_method]}**.", width="content")
         st.caption("Changed on the tab Data.", width="content")
     _draw_mandates(view)
+    card_payment.draw_on_customer(view)
 
 
 def _draw_mandates(view: View) -> None:

@@ -12,7 +12,7 @@ from lib.auth import Permission, User
 from lib.db import Connection
 from lib.invoices import Invoice
 from lib.payments import METHODS, Payment
-from pages.shared import forms, session, ui
+from pages.shared import card_payment, forms, session, ui
 
 FORM = "payment"
 
@@ -34,6 +34,7 @@ def draw(document: Invoice, today: date, user: User) -> None:
             method = "bank_transfer"
             forms.fill(FORM, {"amount": f"{left:.2f}", "paid_on": today, "method": method, "reference": ""})
             _new(document, today)
+    card_payment.draw_on_invoice(document, user, payable=payable)
     if not found:
         ui.empty("No payment yet.", icon=":material/payments:")
         return

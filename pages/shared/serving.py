@@ -31,6 +31,7 @@ SESSION_SECONDS = 12 * 60 * 60
 LARGEST_ID = 2**63 - 1
 OWN_PATHS = (
     "/_stcore/", "/static/", "/media/", "/component/", "/healthz", "/session/", "/documents/", "/exports/", "/console/",
+    "/stripe/",
 )  # fmt: skip
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -67,6 +67,9 @@ STATES: dict[str, tuple[str, str]] = {
     "collected": ("Collected", "green"),
     "valid": ("Valid", "green"),
     "revoked": ("Revoked", "gray"),
+    # keys of Stripe
+    "stripe_test": ("Test mode", "orange"),
+    "stripe_live": ("Live mode", "green"),
 }
 
 
