@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, drafts, money, terms
+from lib import audit, drafts, terms
 from lib.auth import User
 from lib.document_words import day as day_in
 from lib.terms import Term
@@ -35,13 +35,6 @@ def period(language: str, months: int, not_before: date | None) -> str:
     if not_before is None:
         return said
     return _NOT_BEFORE[language].format(period=said, day=day_in(language, not_before))
-
-
-def credit(replaced: Term, day: date) -> Decimal:
-    """What the days of a paid term from `day` on are worth: the share of its price, rounded once."""
-    if replaced.price is None or not replaced.days:
-        return Decimal("0.00")
-    return money.rounded(replaced.price * replaced.unused_days(day) / replaced.days)
 
 
 def draft(
@@ -135,7 +128,7 @@ def _credit(
     conn.execute(
         text("DELETE FROM invoice_lines WHERE invoice_id = :id AND from_close AND quantity < 0"), {"id": invoice_id}
     )
-    unused = credit(replaced, today)
+    unused = replaced.worth(today)
     if not unused:
         return
     name, detail = _CREDIT[language]

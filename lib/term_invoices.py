@@ -15,8 +15,7 @@ from lib import advance_invoices, db, term_actions, term_offers, terms
 from lib.auth import User
 from lib.clock import today as today_of
 from lib.errors import BillingError, Conflict
-from lib.money import shown
-from lib.term_offers import CYCLE, UPGRADES, TermAction
+from lib.term_offers import CYCLE, TermAction
 from lib.terms import Term
 
 
@@ -46,18 +45,12 @@ def make(
     """Draft the invoice of a plan or module for a month or a year, and return the draft's id (rows S4, S5).
 
     A free term or a test goes on until the payment, and ends with it. An upgrade credits the unused days of the paid
-    plan, counted from the day on which its invoice is issued. Raises Conflict where that credit is worth more than the
-    new period: it is not paid out.
+    plan, counted from the day on which its invoice is issued.
     """
     term_actions.begin(conn, customer_id, action, user, request_key)
     card = term_offers.require(conn, customer_id, product_id, action, today=today)
     held, cycle = card.held, CYCLE[action]
     price = card.prices[cycle]
-    if action in UPGRADES and held is not None and advance_invoices.credit(held, today) >= price:
-        raise Conflict(
-            f"The unused days of {held.product} are worth {shown(advance_invoices.credit(held, today))}, and "
-            f"{card.product.name_en} costs {shown(price)}. Choose the other cycle, or change at its end."
-        )
     return _order(
         conn, customer_id, product_id, card.product.kind, cycle=cycle, price=price, today=today, user_id=user.id,
         follows=None, replaces=held,

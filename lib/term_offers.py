@@ -19,7 +19,7 @@ from lib.clock import month_of
 from lib.customer_states import Action
 from lib.customers import Customer
 from lib.errors import Conflict, NotFound
-from lib.money import rounded
+from lib.money import rounded, shown
 from lib.products import Product
 from lib.terms import MONTHS, Term
 
@@ -196,7 +196,7 @@ def _refusal(card: Card, action: TermAction, today: date) -> str | None:
     if action in (TermAction.FREE, TermAction.TRIAL, TermAction.TRIAL_AGAIN):
         return _of_unpaid(card, action)
     if action in CYCLE:
-        return _of_paid(card, action)
+        return _of_paid(card, action, today)
     own = card.own
     if action is TermAction.DROP:
         if card.awaited is None:
@@ -255,7 +255,7 @@ def _of_unpaid(card: Card, action: TermAction) -> str | None:
     return None
 
 
-def _of_paid(card: Card, action: TermAction) -> str | None:
+def _of_paid(card: Card, action: TermAction, today: date) -> str | None:
     name, cycle, held = card.product.name_en, CYCLE[action], card.held
     if not card.product.on_sale:
         return f"{name} is withdrawn from sale."
@@ -274,7 +274,15 @@ def _of_paid(card: Card, action: TermAction) -> str | None:
     if action in UPGRADES:
         if held.product_id == card.product.id or card.product.kind != "plan":
             return f"{name} is no other plan."
-        return None if dearer else f"{name} costs no more than {held.product}. Change to it at the end of the period."
+        if not dearer:
+            return f"{name} costs no more than {held.product}. Change to it at the end of the period."
+        unused = held.worth(today)
+        if unused < card.prices[cycle]:
+            return None
+        return (  # it is not paid out
+            f"The unused days of {held.product} are worth {shown(unused)}, and {name} costs "
+            f"{shown(card.prices[cycle])}. Choose the other cycle."
+        )
     return _at_the_end(card, held, cycle, dearer=dearer)
 
 

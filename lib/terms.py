@@ -18,6 +18,7 @@ from lib import audit
 from lib.auth import User
 from lib.db import conflicts
 from lib.errors import Conflict, NotFound
+from lib.money import rounded
 from lib.tables import terms
 
 CYCLES = {"free": "Free", "trial": "Test time", "monthly": "Monthly", "yearly": "Yearly"}
@@ -97,6 +98,12 @@ class Term:
         """All its days; 0 where no end is known."""
         return (self.until_day - self.from_day).days if self.from_day and self.until_day else 0
 
+    def worth(self, day: date) -> Decimal:
+        """What its days from `day` on are worth: their share of its price, rounded once. 0 where it is not paid."""
+        if self.price is None or not self.days:
+            return Decimal("0.00")
+        return rounded(self.price * self.unused_days(day) / self.days)
+
 
 _SELECT = """
 SELECT t.id, t.customer_id, t.product_id, p.name_en AS product, t.kind, t.cycle, t.state, t.ordered_on, t.from_day,
@@ -130,6 +137,13 @@ def of_invoice(conn: Connection, invoice_id: int) -> Term | None:
     """The term that an advance invoice is for, or None for any other document."""
     row = conn.execute(text(f"{_SELECT} WHERE t.invoice_id = :id"), {"id": invoice_id}).one_or_none()
     return None if row is None else Term(**row._mapping)
+
+
+def plan_of(conn: Connection, customer_id: int, *, today: date) -> Term | None:
+    """The plan that a customer has in advance: the one of today, else the one to come or that waits (row D2)."""
+    mine = [one for one in terms_of(conn, customer_id) if one.kind == "plan"]
+    coming = [one for one in mine if one.lies_ahead(today) or one.state == "waiting"]
+    return next(iter([*(one for one in mine if one.covers(today)), *coming]), None)
 
 
 def after(day: date, months: int) -> date:

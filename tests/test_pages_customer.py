@@ -22,9 +22,12 @@ MAY = date(2026, 5, 1)
 TABS = [
     "Overview",
     "Data",
+    "Payment",
     "Users",
     "Contacts",
     "Service",
+    "Plans",
+    "Modules",
     "Usage",
     "History",
     "Forecast",

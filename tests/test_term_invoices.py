@@ -37,6 +37,7 @@ def renew(conn: Connection, *, today: date = DUE) -> int:
 # ---------------------------------------------------------------------------------- renewals
 
 
+@pytest.mark.row("S5")
 def test_a_renewal_is_drafted_once_some_days_before_the_end(conn: Connection, shop: Shop) -> None:
     bought(conn, shop, shop.basic)
     assert renew(conn, today=date(2027, 5, 26)) == 0

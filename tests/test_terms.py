@@ -47,6 +47,7 @@ def shop(begun: Shop) -> Shop:
 # ---------------------------------------------------------------------------------- free and tests
 
 
+@pytest.mark.row("S5")
 def test_a_plan_is_activated_free(conn: Connection, shop: Shop) -> None:
     act(conn, shop, "activate_free", shop.basic, user=shop.sales)
     assert span(own(conn, shop.ada, shop.basic)) == ("active", DAY, None)
@@ -57,6 +58,7 @@ def test_a_plan_is_activated_free(conn: Connection, shop: Shop) -> None:
     assert checks.findings(conn) == []
 
 
+@pytest.mark.row("S5")
 def test_a_test_lasts_its_days_and_happens_once(conn: Connection, shop: Shop) -> None:
     act(conn, shop, "activate_trial", shop.basic)
     assert span(own(conn, shop.ada, shop.basic)) == ("active", DAY, date(2026, 6, 24))
@@ -73,6 +75,7 @@ def test_a_test_lasts_its_days_and_happens_once(conn: Connection, shop: Shop) ->
     assert checks.findings(conn) == []
 
 
+@pytest.mark.row("S7")
 def test_several_modules_at_once_beside_a_plan(conn: Connection, shop: Shop) -> None:
     other = products.add(
         conn, kind="module", code="second", details={"name_de": "Zwei", "name_en": "Second"}, user=shop.admin
@@ -92,6 +95,7 @@ def test_a_second_click_activates_once(conn: Connection, shop: Shop) -> None:
         act(conn, shop, "activate_free", shop.module, request_key=key)
 
 
+@pytest.mark.row("S5")
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES, Role.FINANCE, Role.ADMIN])
 def test_who_may_do_what(conn: Connection, shop: Shop, role: Role) -> None:
     user = shop.people[role]
@@ -144,6 +148,7 @@ def test_only_the_full_payment_activates(
     assert checks.findings(conn) == []
 
 
+@pytest.mark.row("S5")
 def test_the_document_says_what_it_is_in_its_language(conn: Connection, shop: Shop) -> None:
     customers.edit(
         conn, shop.ada, version=customers.customer(conn, shop.ada).version, changes={"language": "en"}, today=DAY,
@@ -187,6 +192,7 @@ def test_its_lines_are_not_edited_but_others_added(conn: Connection, shop: Shop)
     assert own(conn, shop.ada, shop.basic).state == "active"
 
 
+@pytest.mark.row("S5")
 def test_a_document_down_to_zero_is_no_payment(conn: Connection, shop: Shop) -> None:
     draft = order(conn, shop, shop.basic)
     before = invoices.invoice(conn, draft)
@@ -312,6 +318,7 @@ def test_the_database_refuses_two_plans_whatever_lib_says(conn: Connection, shop
         conn.execute(text("UPDATE terms SET state = 'waiting', until_day = NULL, from_day = NULL, cycle = cycle"))
 
 
+@pytest.mark.row("S5")
 def test_a_term_is_never_charged_at_the_close(conn: Connection, shop: Shop) -> None:
     before = [(c.customer_id, c.amount) for c in conn.execute(text("SELECT * FROM charges ORDER BY 1, 2"))]
     bought(conn, shop, shop.basic)
@@ -404,6 +411,7 @@ def issued_for_ada(conn: Connection) -> tuple[Shop, int]:
     return made, draft
 
 
+@pytest.mark.row("S5")
 def test_two_payments_at_once_activate_once(begin: Begin) -> None:
     made, invoice_id = begin(issued_for_ada)
     half = Decimal("178.50")

@@ -1,16 +1,18 @@
 """The Service tab: account, service, plan, console and quotas of a customer (rows D1, D2, D5)."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import bookings, contacts, customer_fields, customers, plans, prices, products, quotas
+from lib import bookings, contacts, customer_fields, customers, plans, prices, products, quotas, terms
 from lib.clock import month_of
 from lib.customer_states import Action
 from lib.customers import Customer
 from lib.products import Product
+from lib.terms import Term
 from pages.shared import consoles, customer_form, customer_quotas, forms, session, ui
 from pages.shared.customer_form import COUNTRIES
 from pages.shared.customer_view import View
@@ -30,6 +32,7 @@ def draw(view: View) -> None:
         standing = bookings.standing(conn, view.customer.id)
         catalogue = {product.id: product for product in products.catalogue(conn)}
         given = quotas.quotas_of(conn, view.customer.id)
+        prepaid = terms.plan_of(conn, view.customer.id, today=view.today)
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         _account(view, [person.name for person in people])
@@ -38,6 +41,8 @@ def draw(view: View) -> None:
         plan = catalogue.get(booked.product_id) if booked else None
         since = f"{plan.name_en}, since {ui.day(booked.effective_on)}" if plan and booked else ""
         offered = [one for one in catalogue.values() if one.kind == "plan" and one.on_sale and one != plan]
+        if not since and prepaid is not None:
+            since, offered = _prepaid(prepaid, view), []
         _service(view, since, quotas.held_on(given, view.today), offered)
     customer_quotas.draw(view, given)
 
@@ -123,8 +128,7 @@ def _service(view: View, plan: str, held: dict[str, quotas.Quota], offered: list
         if view.may_edit and offered:
             label = "Change plan" if plan else "Choose plan"
             if st.button(label, key="plan_choose", icon=":material/swap_horiz:", type="tertiary"):
-                st.session_state.plan_product, st.session_state.plan_from = offered[0].id, view.today
-                _plan_form(view, {one.id: one for one in offered}, plan, uuid4())
+                open_plan(view, offered, plan)
         if view.may_edit and st.button("Edit", key="service_edit", icon=":material/edit:", type="tertiary"):
             _open_service(view)
     ui.facts(
@@ -210,6 +214,22 @@ def _plan_form(view: View, offered: dict[int, Product], held: str, key: UUID) ->
     told = f"{prices.described(price.tiers)} {view.currency} a month, net" if price else "no price yet"
     st.caption(f"Price in {ui.month(view.today)}: {told}.")
     st.button("Book plan", key="plan_go", type="primary", on_click=_book_plan, args=(view, key))
+
+
+def _prepaid(plan: Term, view: View) -> str:
+    """A plan that is paid in advance, in words; it is changed under Plans."""
+    if plan.state == "waiting":
+        return f"{plan.product}, once its invoice is paid"
+    if plan.lies_ahead(view.today):
+        return f"{plan.product}, from {ui.day(plan.from_day)}"
+    until = "" if plan.last_day is None else f", until {ui.day(plan.last_day)}"
+    return f"{plan.product}, {terms.CYCLES[plan.cycle].lower()}, since {ui.day(plan.from_day)}{until}"
+
+
+def open_plan(view: View, offered: Sequence[Product], held: str) -> None:
+    """Open the dialog that books a plan that is charged at the close, in place of the one that is `held`."""
+    st.session_state.plan_product, st.session_state.plan_from = offered[0].id, view.today
+    _plan_form(view, {one.id: one for one in offered}, held, uuid4())
 
 
 def _book_plan(view: View, key: UUID) -> None:

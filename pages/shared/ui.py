@@ -54,6 +54,15 @@ STATES: dict[str, tuple[str, str]] = {
     "overdue": ("Overdue", "red"),
     "written_off": ("Written off", "gray"),
     "cancelled": ("Cancelled", "gray"),
+    # plans and modules
+    "free": ("Free", "green"),
+    "trial": ("Test time", "violet"),
+    "prepaid": ("Prepaid", "green"),
+    "recurring": ("Charged monthly", "green"),
+    "unpaid": ("Waits for payment", "orange"),
+    "cancelled_term": ("Cancelled", "orange"),
+    "not_on_sale": ("Withdrawn from sale", "gray"),
+    "not_booked": ("Not booked", "gray"),
     # mails and other jobs
     "queued": ("Waiting", "blue"),
     "waiting": ("Waiting", "blue"),

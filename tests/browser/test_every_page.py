@@ -35,6 +35,7 @@ PAGES = {
     "/jobs": "Jobs",
     "/account": "My account",
     "/customer?id={customer}": "Berta AG",
+    "/customer?id={customer}&tab=Plans": "Berta AG",
     "/customer?id={erased}": "Cäsar KG",
     "/invoice?id={invoice}": "RE-2026-00001",
 }
@@ -46,6 +47,7 @@ def app_database(server: str, template: str) -> Iterator[str]:
     with databases.copy(server, template) as url, databases.in_use(url):
         with db.transaction() as conn:
             made = closes.company(conn, first_month=MAY)
+            ledgers.product(conn, made.people, "plan", price="30", month=MAY)
             for name in ("Cäsar KG", "Dora & Söhne GmbH"):
                 customer_id = ledgers.customer(conn, made.people, name, since=MAY)
                 ledgers.book(conn, made.people, customer_id, made.users, 3, MAY)
