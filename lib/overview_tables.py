@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from lib import billing, reports
 from lib.auth import Permission, User, require
 from lib.billing import Tier
+from lib.project_keys import MASK
 from lib.report_files import json_rows
 from lib.report_filters import Filters
 
@@ -26,7 +27,7 @@ class PriceRow:
     """What one price brought in. `customer` is None for the list price, `tiers` empty where there is no price.
 
     `quantity` is that of the month's end. `purchase` is 0 for what we don't buy, and None where nobody knows it any
-    more or the reader may not know it.
+    more or the reader may not know it. `project_key` (masked) where one stood for the price.
     """
 
     product_id: int
@@ -39,6 +40,7 @@ class PriceRow:
     quantity: int
     income: Decimal
     purchase: Decimal | None
+    project_key: str = ""
 
     @property
     def average(self) -> Decimal | None:
@@ -71,16 +73,30 @@ class DetailRow:
         return None if self.purchase is None or self.income is None else self.income - self.purchase
 
 
-# Only individual prices are looked up: what the list price brought in is the month's total less theirs.
+# Only individual prices are looked up: what the list price brought in is the month's total less theirs. A charge with
+# days of a project key is the key's, with what the customer's other days cost.
 _BY_PRICE = """
-WITH individual AS (
+WITH keyed AS (
+    SELECT DISTINCT ON (customer_id) customer_id, ending, from_day FROM project_keys
+     WHERE from_day < CAST(:month AS date) + interval '1 month' AND until_day > :month
+     ORDER BY customer_id, from_day DESC
+), individual AS (
     SELECT h.product_id, h.price_id, h.customer_id, h.end_quantity AS quantity, coalesce(h.amount, 0) AS income,
-           coalesce(h.purchase, 0 * t.purchase) AS purchase
+           coalesce(h.purchase, 0 * t.purchase) AS purchase, '' AS key, NULL::date AS since
       FROM prices i
       JOIN charges h ON h.month = :month AND h.customer_id = i.customer_id AND h.product_id = i.product_id
        AND h.price_id = i.id
       JOIN month_totals t ON t.month = h.month AND t.product_id = h.product_id
      WHERE i.customer_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM keyed k JOIN products p ON p.id = h.product_id AND p.kind = 'ips'
+                        WHERE k.customer_id = h.customer_id)
+    UNION ALL
+    SELECT h.product_id, NULL, h.customer_id, h.end_quantity, coalesce(h.amount, 0),
+           coalesce(h.purchase, 0 * t.purchase), k.ending, k.from_day
+      FROM keyed k
+      JOIN products p ON p.kind = 'ips'
+      JOIN charges h ON h.month = :month AND h.customer_id = k.customer_id AND h.product_id = p.id
+      JOIN month_totals t ON t.month = h.month AND t.product_id = h.product_id
 ), less AS (
     SELECT product_id, count(*) AS customers, sum(quantity) AS quantity, sum(income) AS income,
            sum(purchase) AS purchase
@@ -89,18 +105,19 @@ WITH individual AS (
     SELECT t.product_id, l.price_id, l.from_month AS since, NULL::bigint AS customer_id,
            t.charges - coalesce(s.customers, 0) AS customers, t.quantity - coalesce(s.quantity, 0) AS quantity,
            t.amount - coalesce(s.income, 0) AS income,
-           t.purchase - coalesce(s.purchase, 0) AS purchase
+           t.purchase - coalesce(s.purchase, 0) AS purchase, '' AS key
       FROM month_totals t
       LEFT JOIN less s ON s.product_id = t.product_id
       LEFT JOIN price_spans l ON l.product_id = t.product_id AND l.customer_id IS NULL
        AND l.from_month <= t.month AND (l.until_month IS NULL OR l.until_month > t.month)
      WHERE t.month = :month AND t.charges > coalesce(s.customers, 0)
     UNION ALL
-    SELECT i.product_id, i.price_id, v.valid_from, i.customer_id, 1, i.quantity, i.income, i.purchase
-      FROM individual i JOIN prices v ON v.id = i.price_id
+    SELECT i.product_id, i.price_id, coalesce(v.valid_from, i.since), i.customer_id, 1, i.quantity, i.income,
+           i.purchase, i.key
+      FROM individual i LEFT JOIN prices v ON v.id = i.price_id
 )
 SELECT r.product_id, p.name_en AS product, r.customer_id, c.name AS customer, c.number, r.since, r.price_id,
-       r.customers, r.quantity, r.income, r.purchase,
+       r.customers, r.quantity, r.income, r.purchase, r.key,
        row_number() OVER (ORDER BY p.position, p.id, r.customer_id IS NOT NULL, c.sort_name, c.id) AS place
   FROM priced r JOIN products p ON p.id = r.product_id LEFT JOIN customers c ON c.id = r.customer_id"""
 
@@ -133,6 +150,7 @@ def by_price(
             quantity=row.quantity,
             income=row.income,
             purchase=row.purchase if shown else None,
+            project_key=MASK + row.key if row.key else "",
         )
         for row in found
     ]
@@ -174,9 +192,9 @@ def file_name(month: date, view: str) -> str:
 def export_json(conn: Connection, month: date, *, view: str, user: User) -> Iterator[bytes]:
     """The table on all its pages as a JSON list of objects, streamed; amounts are strings with two decimals.
 
-    By price: month, product, price (list or individual), since (YYYY-MM), number, customer, customers, quantity,
-    income. In detail: month, number, customer, product, quantity, income, state. For who may see purchase prices
-    also purchase and margin, null where they are not known.
+    By price: month, product, price (list, individual or project key), since (YYYY-MM), number, customer, customers,
+    quantity, income. In detail: month, number, customer, product, quantity, income, state. For who may see purchase
+    prices also purchase and margin, null where they are not known.
     """
     require(user, Permission.READ)
     billing.ensure_rated(conn, month)
@@ -185,7 +203,8 @@ def export_json(conn: Connection, month: date, *, view: str, user: User) -> Iter
         ours = ", r.purchase::text AS purchase, (r.income - r.purchase)::text AS margin"
     if view == "price":
         select = f"""SELECT to_char(CAST(:month AS date), 'YYYY-MM') AS month, r.product,
-                            CASE WHEN r.customer_id IS NULL THEN 'list' ELSE 'individual' END AS price,
+                            CASE WHEN r.customer_id IS NULL THEN 'list' WHEN r.key <> '' THEN 'project key'
+                                 ELSE 'individual' END AS price,
                             to_char(r.since, 'YYYY-MM') AS since, r.number, r.customer, r.customers, r.quantity,
                             r.income::text AS income {ours}
                        FROM ({_BY_PRICE}) r ORDER BY place"""

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, customers, periods
+from lib import audit, billing, bookings, customers, periods, project_key_redemptions, project_key_stock
 from lib.auth import Role, User
 from tests import ledgers
 from tests.ledgers import JUNE
@@ -247,3 +247,19 @@ def test_a_customer_made_by_a_file_is_charged_like_any_other(shop: Shop) -> None
     billing.ensure_rated(shop.conn, JUNE)
     customers.set_end_date(shop.conn, shop.id["K-1"], ends_on=date(2026, 6, 20), today=TODAY, user=shop.sales)
     assert billing.differences(shop.conn, months=[JUNE]) == []
+
+
+@pytest.mark.row("G9")
+def test_a_file_books_nothing_over_a_project_key(shop: Shop) -> None:
+    conn, boss, key = shop.conn, shop.people[Role.ADMIN], "PRJ-FILE-0001-ABCD"
+    project_key_stock.add(
+        conn, key=key, ips=500, months=3, purchase_price=Decimal(9), redeem_until=None, today=TODAY, user=boss
+    )
+    terms = project_key_redemptions.Terms(Decimal(400), "monthly", 500, 0, True)
+    project_key_redemptions.redeem(conn, shop.id["K-1"], key, terms, today=TODAY, user=shop.sales)
+    header = "Kundennummer|Produkt|Ab|Menge|Intern"
+    for row in (f"K-1|ips|{TODAY}|600|", "K-1|ips|2026-07-01|700|", f"K-1|ips|{TODAY}|500|1"):
+        [(line, column, message)] = shop.faults(row, header=header)
+        assert (line, column) == (2, "Ab")
+        assert "Project key ·····ABCD brings 500 IPs" in message
+    assert shop.faults(f"K-1|ips|{TODAY}|500|500", f"K-2|ips|{TODAY}|600|", header=header) == []

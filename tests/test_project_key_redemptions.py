@@ -18,7 +18,9 @@ from lib import (
     checks,
     customer_lists,
     customers,
+    explanations,
     months,
+    overview_tables,
     price_effects,
     prices,
     project_key_redemptions,
@@ -447,3 +449,28 @@ def test_what_ifs_leave_a_key_alone(conn: Connection, shop: Shop) -> None:
     fewer = simulations.NewQuantity(shop.ips, quantity=50)
     scenario = simulations.Scenario(JULY, JULY, customers=(shop.customer,), quantity=fewer)
     assert simulations.simulation(conn, scenario).after == Decimal("100.00")
+
+
+@pytest.mark.row("G17")
+def test_by_price_a_key_stands_beside_the_list_price(conn: Connection, shop: Shop) -> None:
+    other = ledgers.customer(conn, shop.people, "Bob AG")
+    ledgers.book(conn, shop.people, other, shop.ips, 50, JUNE)
+    redeem(conn, shop)
+    for month, own in ((JUNE, Decimal("430.00")), (JULY, Decimal("400.00"))):
+        rows, total = overview_tables.by_price(conn, month, user=shop.people[Role.FINANCE])
+        assert [(row.project_key, row.customers, row.income, row.purchase) for row in rows] == [
+            ("", 1, Decimal("100.00"), Decimal("25.00")), ("·····WXYZ", 1, own, purchase(conn, shop, month)),
+        ]  # fmt: skip
+        assert total == 2
+    assert {row.purchase for row in overview_tables.by_price(conn, JUNE, user=shop.sales)[0]} == {None}
+
+
+@pytest.mark.row("B2", "G9")
+def test_how_this_came_about_names_the_key(conn: Connection, shop: Shop) -> None:
+    redeem(conn, shop)
+    found = explanations.explanation(conn, shop.customer, shop.ips, month=JUNE)
+    assert (found.amount, sum((part.amount or 0 for part in found.parts), Decimal(0))) == (430, 430)
+    assert [(key.masked, project_keys.described(key)) for key in found.keys] == [
+        ("·····WXYZ", "Project key ·····WXYZ until 15 Sep 2026: 400.00 a month")
+    ]
+    assert [booking.quantity for booking in found.bookings] == [300, 500]

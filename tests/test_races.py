@@ -5,21 +5,37 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from time import monotonic, sleep
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, billing, bookings, customers, db, deletions, drafts, issuing, prices, subscriptions
+from lib import (
+    adjustments,
+    billing,
+    bookings,
+    customers,
+    db,
+    deletions,
+    drafts,
+    issuing,
+    prices,
+    project_key_redemptions,
+    project_key_stock,
+    subscriptions,
+)
 from lib.auth import Role, User
 from lib.billing import Tier
-from lib.errors import Conflict
+from lib.errors import Conflict, Invalid
+from lib.project_key_redemptions import Terms
 from tests import closes, ledgers, people
 from tests.beginnings import Begin
 
 JUNE = date(2026, 6, 1)
 TODAY = date(2026, 6, 10)
+KEY = "PRJ-RACE-0001-ABCD"
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,33 @@ def move_to_switzerland(conn: Connection, desk: Desk) -> None:
     version = customers.customer(conn, desk.billed).version
     changes = {"country": "CH", "no_tax_id_reason": "too small for one"}
     customers.edit(conn, desk.billed, version=version, changes=changes, today=TODAY, user=desk.user)
+
+
+@pytest.mark.row("G9")
+def test_of_two_who_redeem_a_key_at_once_one_wins(desk: Desk) -> None:
+    terms = Terms(Decimal(100), "monthly", 50, 0, True)
+
+    def redeem(conn: Connection, desk: Desk, customer_id: int) -> None:
+        project_key_redemptions.redeem(conn, customer_id, KEY, terms, today=TODAY, user=desk.user)
+
+    with db.transaction() as conn:
+        hired = people.hire(conn)
+        ledgers.product(conn, hired, "ips", price="1")
+        other = ledgers.customer(conn, hired, "Bob AG")
+        project_key_stock.add(
+            conn, key=KEY, ips=50, months=1, purchase_price=Decimal(9), redeem_until=None, today=TODAY, user=desk.user
+        )
+    with ThreadPoolExecutor(1) as colleague:
+        with db.transaction() as conn:
+            redeem(conn, desk, desk.billed)
+            waiting = colleague.submit(in_a_transaction, partial(redeem, customer_id=other), desk)
+            until_somebody_waits(conn)
+            assert not waiting.done()
+        with pytest.raises(Invalid, match="This project key is used: Ada GmbH"):
+            waiting.result(timeout=20)
+    with db.transaction() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM bookings WHERE project_key_id IS NOT NULL")) == 2
+        assert billing.differences(conn, months=[JUNE]) == []
 
 
 def test_nobody_moves_between_the_vat_decision_and_the_number(desk: Desk) -> None:

@@ -75,7 +75,11 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
         {
             "product": row.product,
             "price": row.customer or ("List price" if row.tiers else ui.NOTHING),
-            "ranges": described(row.tiers) if row.tiers else ui.NOTHING,
+            "ranges": f"Project key {row.project_key}"
+            if row.project_key
+            else described(row.tiers)
+            if row.tiers
+            else ui.NOTHING,
             "customers": ui.number(row.customers),
             "quantity": ui.number(row.quantity),
             "average": ui.money(row.average),
