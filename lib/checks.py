@@ -130,6 +130,16 @@ _RULES = {
            AND daterange(b.from_day, b.until_day) && daterange(coalesce(t.from_day, t.ordered_on), t.until_day)
           JOIN products p ON p.id = b.product_id AND (p.id = t.product_id OR p.kind = 'plan' AND t.kind = 'plan')
          WHERE t.state <> 'void' ORDER BY 1""",
+    "What was collected by direct debit or card is a payment of its invoice": """
+        SELECT format('debit %s: invoice #%s, its payment is of #%s', d.id, d.invoice_id, p.invoice_id)
+          FROM debits d JOIN payments p ON p.id = d.payment_id WHERE p.invoice_id <> d.invoice_id
+         UNION ALL
+        SELECT format('request %s to Stripe: %s received for invoice #%s, recorded %s for #%s',
+                      r.id, r.received, r.invoice_id, coalesce(p.amount, 0), p.invoice_id)
+          FROM stripe_requests r LEFT JOIN payments p ON p.id = r.payment_id
+         WHERE r.invoice_id IS NOT NULL
+           AND (p.invoice_id <> r.invoice_id OR r.note = '' AND r.received <> coalesce(p.amount, 0))
+         ORDER BY 1""",
     "What is used of a quota is what its usage says": """
         SELECT format('customer %s, %s from %s: %s kept, %s used', customer_id, kind, from_day, used, said)
           FROM (SELECT *, quota_used(customer_id, kind, from_day, until_day) AS said FROM quotas) q
@@ -158,6 +168,10 @@ _RULES = {
             UNION ALL SELECT 'notes' WHERE EXISTS (SELECT FROM notes t WHERE t.customer_id = c.id)
             UNION ALL SELECT 'usage' WHERE EXISTS (SELECT FROM usage t WHERE t.customer_id = c.id)
             UNION ALL SELECT 'quotas' WHERE EXISTS (SELECT FROM quotas t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'SEPA mandates' WHERE c.settled_at IS NOT NULL
+              AND EXISTS (SELECT FROM mandates t WHERE t.customer_id = c.id)
+            UNION ALL SELECT 'a card' WHERE c.settled_at IS NOT NULL
+              AND EXISTS (SELECT FROM stripe_cards t WHERE t.customer_id = c.id)
             UNION ALL SELECT 'a contact' WHERE c.contact_name || c.contact_email || c.phone <> ''
             UNION ALL SELECT 'an address' WHERE c.settled_at IS NOT NULL AND c.street || c.city || c.billing_email <> ''
             UNION ALL SELECT 'personal values in the audit log'

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import payment_methods, settings
+from lib import payment_methods, settings, stripe_account
 from lib.auth import Permission
 from lib.payment_methods import Method
 from lib.settings import Company
@@ -57,6 +57,7 @@ def draw_methods() -> None:
     """A box for each method: whether it is offered, who has it, what it needs."""
     with session.reading() as conn:
         found, company = payment_methods.methods(conn), settings.company(conn)
+        mode = stripe_account.account(conn).mode
     for method in found:
         with st.container(border=True, gap="small"):
             _head(method)
@@ -65,6 +66,8 @@ def draw_methods() -> None:
                 _bank_transfer(company)
             elif method.code == "direct_debit":
                 _direct_debit(method, company)
+            elif method.code == "card":
+                _card(mode)
 
 
 def _head(method: Method) -> None:
@@ -148,6 +151,11 @@ def _ask_creditor() -> None:
     with st.form(CREDITOR, border=False):
         forms.text(CREDITOR, "creditor_id", "Creditor identifier", placeholder="DE98ZZZ09999999999")
         st.form_submit_button("Save", key="creditor_save", type="primary", on_click=_save_creditor)
+
+
+def _card(mode: str) -> None:
+    said = {"live": "Set up", "test": "Set up in test mode: no real money moves"}
+    ui.facts({"Stripe": said.get(mode, "Not set up: see the tab Credit card")}, alt="What cards need")
 
 
 # ---------------------------------------------------------------------------------- the page

@@ -20,6 +20,7 @@ from lib import (
     deletions,
     erasures,
     invoices,
+    mandates,
     payment_methods,
     payments,
     stripe_account,
@@ -36,6 +37,8 @@ from tests.stripe_server import DECLINED, GOOD, NEEDS_ACTION, PUBLISHABLE, SECRE
 
 GROSS = Decimal("53.55")
 BACK = "http://127.0.0.1:8501"
+IBAN = "DE89370400440532013000"
+pytestmark = pytest.mark.row("G16")
 
 
 @pytest.fixture
@@ -491,3 +494,18 @@ def test_one_event_twice_at_once_is_used_once(company: Company, fake: Stripe) ->
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: work(), range(3)))
     assert paid(company) == [(GROSS, "System")]
+
+
+def test_no_secret_stands_in_the_clear_anywhere(company: Company, fake: Stripe) -> None:
+    """A backup holds the same bytes as the tables."""
+    save(company, fake)
+    with db.transaction() as conn:
+        mandates.add(
+            conn, company.with_users, holder="Ada", iban=IBAN, signed_on=TODAY, today=TODAY, user=company.admin
+        )
+        names = conn.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")).all()
+        for name in names:
+            rows = "\n".join(conn.scalars(text(f'SELECT t::text FROM "{name}" t')))
+            for clear in (SECRET, PUBLISHABLE, SIGNING, IBAN, GOOD):
+                assert clear not in rows, name
+                assert clear.encode().hex() not in rows, name

@@ -40,6 +40,7 @@ CREDITOR = "DE98ZZZ09999999999"
 NAMESPACE = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.008.001.08"}
 # After the due day (14 days after TODAY).
 COLLECT, MADE = date(2026, 7, 20), date(2026, 7, 15)
+pytestmark = pytest.mark.row("G16")
 
 
 @pytest.fixture

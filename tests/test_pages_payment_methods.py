@@ -20,6 +20,7 @@ from tests.test_debits import COLLECT, MADE, prepare
 
 Open = Callable[..., AppTest]
 ROUTE = Route(stripe_routes.WEBHOOK, stripe_routes.webhook, methods=["POST"])
+pytestmark = pytest.mark.row("G16")
 
 
 @pytest.fixture(autouse=True)

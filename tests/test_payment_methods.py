@@ -11,10 +11,11 @@ from lib import audit, bulk, customers, db, payment_methods
 from lib.auth import Role, User
 from lib.bulk import Change, Kind
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed
-from tests import people
+from tests import people, uploads
 
 TODAY = date(2026, 6, 15)
 CREDITOR = "DE98ZZZ09999999999"
+pytestmark = pytest.mark.row("G16")
 
 
 @pytest.fixture
@@ -87,6 +88,23 @@ def test_an_inactive_one_is_chosen_by_no_form_and_no_bulk_change(conn: Connectio
     # Whoever has one that became inactive by another way keeps it through other edits.
     conn.execute(text("UPDATE customers SET payment_method = 'card'"))
     customers.edit(conn, ada, version=1, changes={"payment_method": "card", "city": "Kiel"}, today=TODAY, user=sales)
+
+
+def test_a_file_can_not_choose_an_inactive_one_either(conn: Connection, staff: dict[Role, User]) -> None:
+    sales = staff[Role.SALES]
+    number = customers.customer(conn, add(conn, sales, "Ada GmbH")).number
+    conn.execute(text("UPDATE customers SET payment_method = 'free'"))  # inactive by another way
+    for code in ("card", "free"):
+        conn.execute(text("UPDATE payment_methods SET active = false WHERE code = :code"), {"code": code})
+    rows = (f"{number}|Ada GmbH|card", "|Neu AG|card", "|Gut AG|bank_transfer")
+    report = uploads.check(conn, "customers", uploads.written("Number|Name|Payment method", *rows), sales)
+    assert [(line, "not offered any more" in why) for line, _, why in uploads.faults(report)] == [(2, True), (3, True)]
+    same = uploads.written("Number|Name|City|Payment method", f"{number}|Ada GmbH|Kiel|free")
+    assert uploads.faults(uploads.check(conn, "customers", same, sales)) == []
+    payment_methods.deactivate(conn, "bank_transfer", user=staff[Role.FINANCE])
+    uploads.apply(conn, "customers", uploads.written("Name", "Ohne AG"), sales)
+    chosen = conn.scalar(text("SELECT payment_method FROM customers WHERE name = 'Ohne AG'"))
+    assert chosen == "direct_debit"
 
 
 def test_a_new_customer_gets_the_first_that_is_offered(conn: Connection, staff: dict[Role, User]) -> None:

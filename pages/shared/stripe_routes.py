@@ -11,6 +11,8 @@ from lib.errors import Conflict, Invalid
 
 WEBHOOK = "/stripe/webhook"
 _PAGE = """<!doctype html><html lang="de"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<style>body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 32rem; margin: 18vh auto; padding: 0 1.5rem }}
+:root {{ color-scheme: light dark }} hr {{ margin: 2rem 0; opacity: .3 }}</style>
 <title>{german} · {english}</title>
 <main><h1>{german}</h1><p>{german_text}</p><hr>
 <h2 lang="en">{english}</h2><p lang="en">{english_text}</p></main></html>"""
