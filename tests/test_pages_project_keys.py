@@ -138,7 +138,7 @@ def test_the_customers_page_says_by_which_key(shop: Shop, open_page: OpenPage) -
     words = said(open_page("customer.py", Role.SALES, id=str(shop.by_key), tab="History"))
     assert "Ips · ·····EFGH" in words
     words = said(open_page("customer.py", Role.SALES, id=str(shop.by_key), tab="Forecast"))
-    assert "project key, 15 of 30 days, quantity 500" in words
+    assert "Project key ·····EFGH: 16 Jun 2026 – 30 Jun 2026, 15 of 30 days, quantity 500" in words
 
 
 @pytest.mark.looks

@@ -138,9 +138,12 @@ def draw_lines(view: View, month: date, *, key: str) -> None:
         lines = billing.lines(conn, months=months, customers=only)
         entered = [one for one in adjustments.adjustments_of(conn, view.customer.id) if one.month == month]
         parts = billing.parts(conn, months=months, customers=only)
+        by_key = any(line.project_key_id is not None for line in lines)
+        redeemed = project_keys.of_customer(conn, view.customer.id, today=view.today) if by_key else []
+    keys = {key.id: key.masked for key in redeemed}
     order = list(catalogue)
     lines.sort(key=lambda line: order.index(line.product_id))
-    rows = [_line_row(line, catalogue) for line in lines] + [_adjustment_row(one) for one in entered]
+    rows = [_line_row(line, catalogue, keys) for line in lines] + [_adjustment_row(one) for one in entered]
     if not rows:
         ui.empty(f"No line in {ui.month(month)}.")
         return
@@ -171,11 +174,11 @@ def _explain_line(view: View, table: str, behind: list[int | None], month: date)
         explain.ask(view.customer.id, behind[cells[0][0]], month)
 
 
-def _line_row(line: Line, catalogue: dict[int, Product]) -> dict[str, Any]:
+def _line_row(line: Line, catalogue: dict[int, Product], keys: dict[int, str]) -> dict[str, Any]:
     product = catalogue[line.product_id]
     if line.project_key_id is not None:
-        why = f"{_days(line.from_day, line.until_day)}: project key, {line.days} of {line.month_days} days, "
-        why += f"quantity {line.quantity:,}"
+        why = f"Project key {keys.get(line.project_key_id, '')}: {_days(line.from_day, line.until_day)}, "
+        why += f"{line.days} of {line.month_days} days, quantity {line.quantity:,}"
     elif line.price_id is None:
         why = f"{line.quantity:,} booked, no price rules the month"
     elif line.prorated:

@@ -72,7 +72,7 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
     split = "Of IPs in brackets: internal + external."
     columns = {
         "day": ui.figure_column("From", width=92, pinned=True),
-        "product": ui.text_column("Product", width=150, help="Of a project key the last characters."),
+        "product": ui.text_column("Product", width=135, help="Of a project key the last characters."),
         "state": ui.state_column("State", ["planned", "in_force", "over"], width=84),
         "before": ui.figure_column("Before", width=118, help=split),
         "after": ui.figure_column("After", width=118, help=split),
