@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lib import adjustments, billing, clock, prices, products, statements
+from lib import adjustments, billing, clock, prices, products, project_keys, statements
 from lib.adjustments import Adjustment
 from lib.billing import Line, Part
 from lib.products import Product
