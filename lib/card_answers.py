@@ -7,57 +7,26 @@ received with what is recorded already, and records the difference. So a lost, r
 import logging
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lib import audit, cards, clock, db, money, payments, stripe_account, stripe_client
 from lib.errors import AlreadyDone, BillingError, Conflict
 from lib.stripe_client import Refused, Unreachable
+from lib.stripe_requests import DAY, DONE_WAITS, OPEN_WAITS, Claimed, claim, step, write
 from lib.tables import stripe_cards, stripe_requests
 
-# Longer than all calls of one look together (three of stripe_client.TIMEOUT_SECONDS).
-LEASE = "3 minutes"
-# Minutes until Stripe is asked again about what is open; from the last one on at the same pace.
-OPEN_WAITS = (1, 1, 2, 5, 10, 30)
-# Days after which a payment is looked at again, for what goes back later.
-DONE_WAITS = (1, 2, 4, 7, 14, 30, 60)
-_DAY = 24 * 60
 # Stripe knows a request by its key for a day: a charge is not asked for again after that.
 MOST_CHARGES = 30
 _log = logging.getLogger("mandant.cards")
 
 
-@dataclass(frozen=True)
-class _Claimed:
-    """A request that is ours until `leased_until`."""
-
-    id: int
-    key: UUID
-    kind: str
-    mode: str
-    customer_id: int
-    invoice_id: int | None
-    amount: Decimal | None
-    currency: str
-    state: str
-    reference: str | None
-    intent: str | None
-    return_to: str
-    attempts: int
-    due_at: datetime | None
-    leased_until: datetime
-
-
 def ask_one() -> bool:
     """Ask Stripe about the request that has been due longest, if one is. Whether there was one."""
     with db.transaction() as conn:
-        claimed = _claim(conn)
+        claimed = claim(conn)
     if claimed is None:
         return False
     _look(claimed)
@@ -70,7 +39,7 @@ def carry_out(request_id: int) -> str:
     Whatever happens here, the worker goes on with it.
     """
     with db.transaction() as conn:
-        claimed = _claim(conn, request_id)
+        claimed = claim(conn, request_id)
     if claimed is not None:
         _look(claimed)
     with db.transaction() as conn:
@@ -82,37 +51,10 @@ def carry_out(request_id: int) -> str:
     return row.last_error or (row.note if row.state == "failed" else "")
 
 
-def hint(conn: Connection, names: tuple[str, ...]) -> int:
-    """Something happened to these at Stripe: ask about them now. Returns how many requests that concerns."""
-    return conn.execute(
-        text("""UPDATE stripe_requests SET due_at = clock_timestamp(), attempts = 0
-                 WHERE reference = ANY(:names) OR intent = ANY(:names)"""),
-        {"names": list(names)},
-    ).rowcount
-
-
 # ---------------------------------------------------------------------------------- a look
 
 
-def _claim(conn: Connection, request_id: int | None = None) -> _Claimed | None:
-    """Lease the request that has been due longest in the mode of our keys, or the one that was just made."""
-    chosen = (
-        "SELECT id FROM stripe_requests WHERE id = :id AND state = 'new' FOR UPDATE"
-        if request_id is not None
-        else """SELECT r.id FROM stripe_requests r JOIN stripe_account a ON a.mode = r.mode AND a.secret_key IS NOT NULL
-                 WHERE r.due_at <= now() AND coalesce(r.leased_until <= now(), true)
-                 ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"""
-    )
-    names = ", ".join(_Claimed.__dataclass_fields__)
-    row = conn.execute(
-        text(f"""UPDATE stripe_requests SET leased_until = now() + interval '{LEASE}', attempts = attempts + 1
-                  WHERE id = ({chosen}) RETURNING {names}"""),
-        {} if request_id is None else {"id": request_id},
-    ).one_or_none()
-    return None if row is None else _Claimed(**row._mapping)
-
-
-def _look(claimed: _Claimed) -> None:
+def _look(claimed: Claimed) -> None:
     """Ask, and note what came of it. No transaction is open while Stripe is talked to."""
     try:
         with db.transaction() as conn:
@@ -130,7 +72,7 @@ def _look(claimed: _Claimed) -> None:
         _again(claimed, f"An unexpected error; the log has it under the reference {reference}.")
 
 
-def _setup(claimed: _Claimed, secret: str) -> None:
+def _setup(claimed: Claimed, secret: str) -> None:
     if claimed.reference is None:
         _open_page(claimed, stripe_client.setup_page(
             secret, customer=_stripe_customer(claimed, secret), return_to=claimed.return_to, key=str(claimed.key)
@@ -150,7 +92,7 @@ def _setup(claimed: _Claimed, secret: str) -> None:
             _wait(conn, claimed)
 
 
-def _payment(claimed: _Claimed, secret: str) -> None:
+def _payment(claimed: Claimed, secret: str) -> None:
     if claimed.reference is None:
         with db.transaction() as conn:
             number = _number(conn, claimed)
@@ -175,7 +117,7 @@ def _payment(claimed: _Claimed, secret: str) -> None:
             _wait(conn, claimed)
 
 
-def _charge(claimed: _Claimed, secret: str) -> None:
+def _charge(claimed: Claimed, secret: str) -> None:
     if claimed.intent is not None:
         _note_intent(claimed, stripe_client.intent(secret, claimed.intent))
         return
@@ -200,7 +142,7 @@ def _charge(claimed: _Claimed, secret: str) -> None:
     _note_intent(claimed, made)
 
 
-def _erasure(claimed: _Claimed, secret: str) -> None:
+def _erasure(claimed: Claimed, secret: str) -> None:
     stripe_client.delete_customer(secret, claimed.reference or "")
     with db.transaction() as conn:
         _ended(conn, claimed, "done", due_in=None)
@@ -212,7 +154,7 @@ _ASK = {"setup": _setup, "payment": _payment, "charge": _charge, "erasure": _era
 # ---------------------------------------------------------------------------------- what it needs
 
 
-def _stripe_customer(claimed: _Claimed, secret: str) -> str:
+def _stripe_customer(claimed: Claimed, secret: str) -> str:
     """Whom Stripe knows as the customer; made there the first time."""
     with db.transaction() as conn:
         known = _known(conn, claimed)
@@ -231,7 +173,7 @@ def _stripe_customer(claimed: _Claimed, secret: str) -> str:
         return _known(conn, claimed) or made
 
 
-def _known(conn: Connection, claimed: _Claimed) -> str | None:
+def _known(conn: Connection, claimed: Claimed) -> str | None:
     found: str | None = conn.scalar(
         select(stripe_cards.c.stripe_customer).where(
             stripe_cards.c.customer_id == claimed.customer_id, stripe_cards.c.mode == claimed.mode
@@ -240,11 +182,11 @@ def _known(conn: Connection, claimed: _Claimed) -> str | None:
     return found
 
 
-def _number(conn: Connection, claimed: _Claimed) -> str:
+def _number(conn: Connection, claimed: Claimed) -> str:
     return str(conn.scalar(text("SELECT number FROM invoices WHERE id = :id"), {"id": claimed.invoice_id}))
 
 
-def _still_wanted(claimed: _Claimed) -> bool:
+def _still_wanted(claimed: Claimed) -> bool:
     """Whether the invoice is open with the amount that the request is about."""
     assert claimed.invoice_id is not None
     with db.transaction() as conn:
@@ -254,13 +196,13 @@ def _still_wanted(claimed: _Claimed) -> bool:
 # ---------------------------------------------------------------------------------- what came of it
 
 
-def _open_page(claimed: _Claimed, page: stripe_client.Page) -> None:
+def _open_page(claimed: Claimed, page: stripe_client.Page) -> None:
     with db.transaction() as conn:
-        _write(conn, claimed, state="open", reference=page.reference, url=page.url, attempts=0, last_error="",
+        write(conn, claimed, state="open", reference=page.reference, url=page.url, attempts=0, last_error="",
                due_minutes=OPEN_WAITS[0])  # fmt: skip
 
 
-def _note_intent(claimed: _Claimed, found: stripe_client.Intent) -> None:
+def _note_intent(claimed: Claimed, found: stripe_client.Intent) -> None:
     """Record what came in or went back since the last look."""
     with db.transaction() as conn:
         # The invoice first, as who asks for a payment does.
@@ -274,17 +216,17 @@ def _note_intent(claimed: _Claimed, found: stripe_client.Intent) -> None:
             given |= {"received": found.net, "payment_id": payment_id, "note": note}
         if found.status == "succeeded":
             first = claimed.state != "done"
-            step = DONE_WAITS[0] if first else _step(DONE_WAITS, claimed.attempts)
-            _write(conn, claimed, state="done", url="", due_minutes=step and step * _DAY,
+            days = DONE_WAITS[0] if first else step(DONE_WAITS, claimed.attempts)
+            write(conn, claimed, state="done", url="", due_minutes=days and days * DAY,
                    **given | ({"attempts": 0} if first else {}))  # fmt: skip
         elif found.status in ("canceled", "requires_payment_method", "requires_action", "requires_confirmation"):
             why = found.problem or "The bank wants the customer to confirm this payment. Make a pay link."
-            _write(conn, claimed, state="failed", note=why, url="", due_minutes=None, **given)
+            write(conn, claimed, state="failed", note=why, url="", due_minutes=None, **given)
         else:
-            _write(conn, claimed, state="open", due_minutes=OPEN_WAITS[-1], **given)
+            write(conn, claimed, state="open", due_minutes=OPEN_WAITS[-1], **given)
 
 
-def _settle(conn: Connection, claimed: _Claimed, found: stripe_client.Intent, before: int | None) -> tuple[Any, str]:
+def _settle(conn: Connection, claimed: Claimed, found: stripe_client.Intent, before: int | None) -> tuple[Any, str]:
     """Put the payment right: the former one is reversed, and one of what Stripe has now is recorded."""
     assert claimed.invoice_id is not None
     today = clock.today(conn)
@@ -311,52 +253,32 @@ def _settle(conn: Connection, claimed: _Claimed, found: stripe_client.Intent, be
     )
 
 
-def _refused(claimed: _Claimed, refusal: Refused) -> None:
+def _refused(claimed: Claimed, refusal: Refused) -> None:
     """What Stripe says no to is over; a payment that it names stays known."""
     with db.transaction() as conn:
         named = {"intent": refusal.intent} if refusal.intent else {}
         if claimed.state == "done":
-            _write(conn, claimed, last_error=str(refusal), due_minutes=None)
+            write(conn, claimed, last_error=str(refusal), due_minutes=None)
             return
-        _write(conn, claimed, state="failed", note=str(refusal), last_error="", url="", due_minutes=None, **named)
+        write(conn, claimed, state="failed", note=str(refusal), last_error="", url="", due_minutes=None, **named)
 
 
-def _again(claimed: _Claimed, reason: str) -> None:
+def _again(claimed: Claimed, reason: str) -> None:
     with db.transaction() as conn:
-        _write(
+        write(
             conn,
             claimed,
-            state=claimed.state,
             last_error=reason,
-            due_minutes=_step(OPEN_WAITS, claimed.attempts, last=True),
+            due_minutes=step(OPEN_WAITS, claimed.attempts, last=True),
         )
 
 
-def _wait(conn: Connection, claimed: _Claimed) -> None:
-    _write(conn, claimed, state="open", last_error="", due_minutes=_step(OPEN_WAITS, claimed.attempts, last=True))
+def _wait(conn: Connection, claimed: Claimed) -> None:
+    write(conn, claimed, state="open", last_error="", due_minutes=step(OPEN_WAITS, claimed.attempts, last=True))
 
 
-def _ended(conn: Connection, claimed: _Claimed, state: str, *, due_in: int | None) -> bool:
+def _ended(conn: Connection, claimed: Claimed, state: str, *, due_in: int | None) -> bool:
     """End a request once; whether it was this look that did."""
     before = conn.scalar(text("SELECT state FROM stripe_requests WHERE id = :id FOR UPDATE"), {"id": claimed.id})
-    _write(conn, claimed, state=state, url="", last_error="", due_minutes=due_in)
+    write(conn, claimed, state=state, url="", last_error="", due_minutes=due_in)
     return bool(before != state)
-
-
-def _write(conn: Connection, claimed: _Claimed, *, due_minutes: int | None, **values: Any) -> None:
-    """Write what is known now and when to ask again; a hint that came meanwhile has the next look at once."""
-    later = text("now() + make_interval(mins => :mins)").bindparams(mins=due_minutes) if due_minutes else None
-    table = stripe_requests
-    conn.execute(update(table).where(table.c.id == claimed.id).values(leased_until=None, **values))
-    conn.execute(
-        update(table)
-        .where(table.c.id == claimed.id, table.c.due_at.is_not_distinct_from(claimed.due_at))
-        .values(due_at=later)
-    )
-
-
-def _step(waits: tuple[int, ...], attempts: int, *, last: bool = False) -> int | None:
-    """How long to wait after so many looks; after the last of them for ever, or with `last` as long as that."""
-    if attempts < len(waits):
-        return waits[attempts]
-    return waits[-1] if last else None

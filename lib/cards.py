@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from babel.numbers import get_currency_precision
 from sqlalchemy import Connection, Row, func, insert, text, update
 
 from lib import audit, customers, db, payment_methods, payments, stripe_account, stripe_client
@@ -23,6 +24,7 @@ STATES = {"new": "Asked for", "open": "Open", "done": "Done", "failed": "Failed"
 OPEN = ("new", "open")
 # While a click does it, no worker takes it.
 _AT_ONCE = "1 minute"
+_CENTS = 2
 _BASE = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 
 
@@ -150,7 +152,11 @@ def forget(conn: Connection, customer_id: int) -> int:
         {"id": customer_id},
     ).all()
     conn.execute(
-        text("UPDATE stripe_requests SET url = '', return_to = '' WHERE customer_id = :id"), {"id": customer_id}
+        text("""UPDATE stripe_requests SET url = '', return_to = '',
+                       state = CASE state WHEN 'new' THEN 'failed' ELSE state END,
+                       due_at = CASE state WHEN 'new' THEN NULL ELSE due_at END
+                 WHERE customer_id = :id AND kind <> 'erasure'"""),
+        {"id": customer_id},
     )
     for row in found:
         values = {"kind": "erasure", "mode": row.mode, "customer_id": customer_id, "reference": row.stripe_customer}
@@ -172,8 +178,8 @@ def _ask_for_invoice(conn: Connection, kind: str, invoice_id: int, *, return_to:
     amount = payments.open_amount(conn, invoice_id)
     if amount <= 0:
         raise Conflict(f"Nothing is open on {invoice.number or 'a draft'}, so there is nothing to pay by card.")
-    if invoice.currency == "JPY":
-        raise Conflict("Amounts in JPY are not paid by card here.")
+    if get_currency_precision(invoice.currency) != _CENTS:
+        raise Conflict(f"Amounts in {invoice.currency} are not paid by card here: only currencies with cents are.")
     if kind == "charge":
         _, mode = stripe_account.secret(conn)
         _card(conn, invoice.customer_id, mode)
@@ -187,6 +193,8 @@ def _ask_for_invoice(conn: Connection, kind: str, invoice_id: int, *, return_to:
 
 def _ask(conn: Connection, kind: str, customer_id: int, *, return_to: str, user: User, **of_invoice: Any) -> int:
     payment_methods.require_offered(conn, "card")
+    if conn.scalar(text("SELECT erased_at IS NOT NULL FROM customers WHERE id = :id"), {"id": customer_id}):
+        raise Conflict("This customer was deleted and its data erased: nothing more is sent to Stripe about it.")
     if kind != "charge" and not _BASE.fullmatch(return_to):
         raise Invalid("The way back from Stripe is no address of ours.")
     _, mode = stripe_account.secret(conn)

@@ -7,7 +7,7 @@ order of events doesn't matter, and nothing of their content is kept.
 from sqlalchemy import Connection, update
 from sqlalchemy.dialects.postgresql import insert
 
-from lib import card_answers, stripe_account, stripe_client
+from lib import stripe_account, stripe_client, stripe_requests
 from lib.tables import stripe_events
 
 # Stripe's own are far smaller.
@@ -29,6 +29,6 @@ def take(conn: Connection, payload: bytes, signature: str) -> str:
         return "again"
     outcome = "other mode"
     if of == mode:
-        outcome = "noted" if card_answers.hint(conn, event.names) else "ignored"
+        outcome = "noted" if stripe_requests.hint(conn, event.names) else "ignored"
     conn.execute(update(stripe_events).where(stripe_events.c.event_id == event.id).values(outcome=outcome))
     return outcome

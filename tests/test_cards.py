@@ -454,6 +454,8 @@ def test_erasure_takes_the_card_here_and_at_stripe(company: Company, fake: Strip
     assert any(name.startswith("cus_") for name in fake.objects)
     work()
     assert not any(name.startswith("cus_") for name in fake.objects)
+    with pytest.raises(Conflict, match="Nothing is open"):
+        do(cards.pay_link, invoice(company).id, return_to=BACK, user=company.finance)
 
 
 # ---------------------------------------------------------------------------------- the webhook

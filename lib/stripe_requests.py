@@ -1,0 +1,86 @@
+"""The rows of what Stripe is asked for: leased to one worker at a time, and when to ask again (row G16)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text, update
+
+from lib.tables import stripe_requests
+
+# Longer than all calls of one look together (three of stripe_client.TIMEOUT_SECONDS).
+LEASE = "3 minutes"
+# Minutes until Stripe is asked again about what is open; from the last one on at the same pace.
+OPEN_WAITS = (1, 1, 2, 5, 10, 30)
+# Days after which a payment is looked at again, for what goes back later.
+DONE_WAITS = (1, 2, 4, 7, 14, 30, 60)
+DAY = 24 * 60
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A request that is ours until `leased_until`."""
+
+    id: int
+    key: UUID
+    kind: str
+    mode: str
+    customer_id: int
+    invoice_id: int | None
+    amount: Decimal | None
+    currency: str
+    state: str
+    reference: str | None
+    intent: str | None
+    return_to: str
+    attempts: int
+    due_at: datetime | None
+    leased_until: datetime
+
+
+def claim(conn: Connection, request_id: int | None = None) -> Claimed | None:
+    """Lease the request that has been due longest in the mode of our keys, or the one that was just made."""
+    chosen = (
+        "SELECT id FROM stripe_requests WHERE id = :id AND state = 'new' FOR UPDATE"
+        if request_id is not None
+        else """SELECT r.id FROM stripe_requests r JOIN stripe_account a ON a.mode = r.mode AND a.secret_key IS NOT NULL
+                 WHERE r.due_at <= now() AND coalesce(r.leased_until <= now(), true)
+                 ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"""
+    )
+    names = ", ".join(Claimed.__dataclass_fields__)
+    row = conn.execute(
+        text(f"""UPDATE stripe_requests SET leased_until = now() + interval '{LEASE}', attempts = attempts + 1
+                  WHERE id = ({chosen}) RETURNING {names}"""),
+        {} if request_id is None else {"id": request_id},
+    ).one_or_none()
+    return None if row is None else Claimed(**row._mapping)
+
+
+def hint(conn: Connection, names: tuple[str, ...]) -> int:
+    """Something happened to these at Stripe: ask about them now. Returns how many requests that concerns."""
+    return conn.execute(
+        text("""UPDATE stripe_requests SET due_at = clock_timestamp(), attempts = 0
+                 WHERE reference = ANY(:names) OR intent = ANY(:names)"""),
+        {"names": list(names)},
+    ).rowcount
+
+
+def write(conn: Connection, claimed: Claimed, *, due_minutes: int | None, **values: Any) -> None:
+    """Write what is known now and when to ask again; a hint that came meanwhile has the next look at once."""
+    later = text("now() + make_interval(mins => :mins)").bindparams(mins=due_minutes) if due_minutes else None
+    table = stripe_requests
+    conn.execute(update(table).where(table.c.id == claimed.id).values(leased_until=None, **values))
+    conn.execute(
+        update(table)
+        .where(table.c.id == claimed.id, table.c.due_at.is_not_distinct_from(claimed.due_at))
+        .values(due_at=later)
+    )
+
+
+def step(waits: tuple[int, ...], attempts: int, *, last: bool = False) -> int | None:
+    """How long to wait after so many looks; after the last of them for ever, or with `last` as long as that."""
+    if attempts < len(waits):
+        return waits[attempts]
+    return waits[-1] if last else None
