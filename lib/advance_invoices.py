@@ -79,6 +79,10 @@ def draft(
         values | {"invoice": invoice_id, "language": language},
     )
     drafts.recompute(conn, [invoice_id])
+    audit.record(
+        conn, "create draft", "invoice", invoice_id, user_id=user_id, customer_id=customer_id,
+        changes={"net": (None, price)},
+    )  # fmt: skip
     return invoice_id
 
 

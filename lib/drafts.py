@@ -252,14 +252,14 @@ def edit(
 ) -> None:
     """Save a draft's texts, due date, service period and the lines written by hand (row S3).
 
-    Lines and service period of the month close stay as they are. Raises Conflict for a stale form
-    and for a document that was issued meanwhile.
+    Lines and service period of the month close, and of what is paid in advance, stay as they are. Raises Conflict for
+    a stale form and for a document that was issued meanwhile.
     """
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
     if before.version != version:
         raise Conflict(_stale(conn, invoice_id))
-    if before.month is not None:
+    if before.month is not None or before.advance_period:
         service_from, service_until = before.service_from, before.service_until
     _require_period(service_from, service_until)
     values: dict[str, Any] = {
@@ -358,7 +358,7 @@ def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
 def _held(conn: Connection, invoice_id: int) -> Any:
     row = conn.execute(
         text("""SELECT id, customer_id, month, state, version, net, intro, closing, purchase_order, due_on,
-                       service_from, service_until
+                       service_from, service_until, advance_period
                   FROM invoices WHERE id = :id FOR UPDATE"""),
         {"id": invoice_id},
     ).one_or_none()

@@ -7,7 +7,7 @@ hundred customers and with 100,000.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing, customer_lists, db, kept_figures, periods, quota_warnings
+from lib import billing, customer_lists, db, kept_figures, periods, quota_warnings, term_amounts
 from lib.auth import Permission, User, require
 from lib.clock import month_of, months_between, next_month
 from lib.clock import today as today_of
@@ -84,7 +84,10 @@ def shown_months(conn: Connection, *, today: date) -> tuple[date, date, date] | 
 
 
 def history(conn: Connection, *, today: date) -> list[Month]:
-    """The charted months and the one after them, the earliest first; those without charges are left out."""
+    """The charted months and the one after them, the earliest first; those without charges are left out.
+
+    What was invoiced in advance is income of the month in which its document was issued.
+    """
     shown = shown_months(conn, today=today)
     if shown is None:
         return []
@@ -101,7 +104,9 @@ def history(conn: Connection, *, today: date) -> list[Month]:
              GROUP BY t.month ORDER BY t.month"""),
         {"after": next_month(shown[1], by=-CHARTED), "last": shown[2]},
     )
-    return [Month(**row._mapping) for row in found]
+    months = [Month(**row._mapping) for row in found]
+    prepaid = term_amounts.totals(conn, [month.month for month in months])
+    return [replace(month, income=month.income + prepaid.get(month.month, 0)) for month in months]
 
 
 def purchases(conn: Connection, months: Sequence[date], *, user: User) -> dict[date, Decimal | None]:

@@ -99,11 +99,12 @@ def pickable(conn: Connection, search: str, *, kept: Sequence[str] = (), limit: 
 def conditions(filters: Filters) -> tuple[str, dict[str, Any]]:
     """Which customers (alias c) are shown at all, and the values of every parameter the filters need."""
     # A day more than the month: who ended on the day before still shows what ended.
-    # An adjustment is charged to customers that have ended, too.
+    # An adjustment is charged to customers that have ended, too, and an advance invoice can be cancelled then.
     shown = """c.phase = 'billed' AND (
                c.billed_from < :after AND (c.ends_on IS NULL OR c.ends_on >= CAST(:first AS date) - 1)
                OR c.id IN (SELECT customer_id FROM adjustments
-                            WHERE withdrawn_at IS NULL AND month = ANY(CAST(:months AS date[]))))"""
+                            WHERE withdrawn_at IS NULL AND month = ANY(CAST(:months AS date[])))
+               OR c.id IN (SELECT customer_id FROM term_amounts WHERE month = ANY(CAST(:months AS date[]))))"""
     where, values = asked(filters)
     return f"{shown} AND {where}", values
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from lib import billing
 from lib.clock import next_month
 from lib.report_filters import Filters, asked, conditions, of_products
+from lib.term_amounts import PREPAID
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
 MOST_COUNTED = 10_000
@@ -48,8 +49,8 @@ class Total:
 class Summary:
     """What the filtered charges add up to.
 
-    `products` has a total per product id, in the order of the catalogue. `series` is a frame of
-    net amounts (Decimal): its index the months up to the last one, a column per product id.
+    `products` has a total per product id, in the order of the catalogue, and under PREPAID one of what is prepaid.
+    `series` is a frame of net amounts (Decimal): its index the months up to the last one, a column per product id.
     `unpriced` counts charges without a price; they are in no total.
     """
 
@@ -125,35 +126,46 @@ def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset
 
 # ---------------------------------------------------------------------------------- the rows
 
-# A charge per row; and one row without product for a billed customer's month that has none.
+# A charge per row; what was invoiced in advance in the month on a row of its own (`lib/term_amounts.py`); and one row
+# without product for a billed customer's month that has neither.
 # Customers get their place in the order first: 400,000 rows sort by a number faster than by names.
 _ROWS = """
 WITH listed AS MATERIALIZED (
     SELECT c.id, c.number, c.name, c.billed_from, c.ends_on, {place} AS place FROM customers c WHERE {customers}
 )
 SELECT month, customer_id, number, customer, product_id, product, "start", changes, "end", amount,
-       CASE WHEN product_id IS NOT NULL AND amount IS NULL THEN 'no price'
+       CASE WHEN prepaid THEN 'prepaid' WHEN product_id IS NOT NULL AND amount IS NULL THEN 'no price'
             WHEN month >= (SELECT open_month()) THEN 'forecast' ELSE 'final' END AS state{purchase}
   FROM (
     SELECT h.month, c.id AS customer_id, c.number, c.name AS customer, c.place, h.product_id, p.name_en AS product,
-           p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount{bought}
+           p.position, h.start_quantity AS "start", h.changes, h.end_quantity AS "end", h.amount,
+           false AS prepaid{bought}
       FROM listed c
       JOIN charges h ON h.customer_id = c.id
       JOIN products p ON p.id = h.product_id{totals}
      WHERE h.month = ANY(CAST(:months AS date[])) {products}
+    UNION ALL
+    SELECT h.month, c.id, c.number, c.name, c.place, h.product_id, p.name_en || ', prepaid', p.position, NULL, NULL,
+           NULL, sum(h.amount), true{nothing}
+      FROM listed c
+      JOIN term_amounts h ON h.customer_id = c.id
+      JOIN products p ON p.id = h.product_id
+     WHERE h.month = ANY(CAST(:months AS date[])) {products}
+     GROUP BY h.month, c.id, c.number, c.name, c.place, h.product_id, p.id
     {without}
   ) found
- ORDER BY place, month, position, product_id"""
+ ORDER BY place, month, position, product_id, prepaid"""
 
 _WITHOUT = """
     UNION ALL
-    SELECT m.month, c.id, c.number, c.name, c.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL{nothing}
+    SELECT m.month, c.id, c.number, c.name, c.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false{nothing}
       FROM listed c
       CROSS JOIN unnest(CAST(:months AS date[])) AS m(month)
      WHERE c.billed_from < (m.month + interval '1 month')::date
        AND (c.ends_on IS NULL OR c.ends_on >= m.month - 1)
        AND NOT EXISTS (SELECT FROM statements s WHERE s.month = m.month AND s.customer_id = c.id
-                          AND s.month = ANY(CAST(:months AS date[])))"""
+                          AND s.month = ANY(CAST(:months AS date[])))
+       AND NOT EXISTS (SELECT FROM term_amounts a WHERE a.month = m.month AND a.customer_id = c.id)"""
 
 # What a product that we don't buy costs us is nothing; of a month that was closed before it was kept, nobody knows it.
 _PURCHASES = {
@@ -206,14 +218,21 @@ def _by_text(filters: Filters, where: str, order: str) -> str:
         return f"SELECT c.id FROM customers c WHERE {where} ORDER BY {ordered} LIMIT :most"
     return f"""
         SELECT c.id FROM customers c
-         WHERE {where} AND EXISTS (SELECT FROM charges h WHERE h.customer_id = c.id
+         WHERE {where} AND (EXISTS (SELECT FROM charges h WHERE h.customer_id = c.id
                                       AND h.month = ANY(CAST(:months AS date[])) {of_products(filters)})
+               OR c.id IN (SELECT h.customer_id FROM term_amounts h
+                            WHERE h.month = ANY(CAST(:months AS date[])) {of_products(filters)}))
          ORDER BY {ordered} LIMIT :most"""
+
+
+# Where products are asked for, what was invoiced in advance for them counts like a charge.
+_BY_PRODUCT = """(SELECT month, customer_id, product_id, amount FROM charges
+                  UNION ALL SELECT month, customer_id, product_id, amount FROM term_amounts)"""
 
 
 def _by_amount(filters: Filters, where: str) -> str:
     """Those with charges by their sum, then those without by name."""
-    source = "charges" if filters.products else "statements"
+    source = _BY_PRODUCT if filters.products else "statements"
     if filters.by_customer:
         source += f" h JOIN customers c ON c.id = h.customer_id AND {where}"
     else:  # whoever was charged is shown
@@ -240,7 +259,7 @@ def _by_amount(filters: Filters, where: str) -> str:
 
 
 def _sums(conn: Connection, filters: Filters, wanted: Sequence[date]) -> pd.DataFrame:
-    """Net amounts by month and product, products in the order of the catalogue."""
+    """Net amounts by month and product, in the order of the catalogue; what is prepaid (PREPAID) comes last."""
     where, values = asked(filters)
     charged = f"h.month = ANY(CAST(:wanted AS date[])) {of_products(filters)}"
     if filters.by_customer:
@@ -249,9 +268,14 @@ def _sums(conn: Connection, filters: Filters, wanted: Sequence[date]) -> pd.Data
                       GROUP BY h.month, h.product_id"""
     else:
         source = f"SELECT h.month, h.product_id, h.amount FROM month_totals h WHERE {charged} AND h.charges > 0"
+    in_advance = f"SELECT h.month, sum(h.amount) AS amount FROM term_amounts h WHERE {charged} {{}} GROUP BY h.month"
+    one_of = f"AND h.customer_id IN (SELECT c.id FROM customers c WHERE {where})" if filters.by_customer else ""
     found = conn.execute(
-        text(f"""SELECT f.month, f.product_id, f.amount FROM ({source}) f
-                   JOIN products p ON p.id = f.product_id ORDER BY p.position, p.id, f.month"""),
+        text(f"""SELECT month, product_id, amount
+                   FROM (SELECT f.month, f.product_id, f.amount, p.position FROM ({source}) f
+                           JOIN products p ON p.id = f.product_id
+                          UNION ALL SELECT month, {PREPAID}, amount, NULL FROM ({in_advance.format(one_of)}) a) found
+                  ORDER BY position NULLS LAST, product_id, month"""),
         values | {"wanted": list(wanted)},
     )
     return pd.DataFrame([tuple(row) for row in found], columns=["month", "product_id", "amount"], dtype=object)

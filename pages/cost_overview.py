@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from lib import clock, periods, products, report_filters, reports, settings
+from lib import clock, periods, products, report_filters, reports, settings, term_amounts
 from lib.auth import Permission
 from lib.db import Connection
 from lib.errors import Invalid
@@ -19,7 +19,7 @@ from pages.shared import explain, figures, session, ui
 PAGE = 25
 CARDS = 3
 ORDERS = {"name": "Customer", "number": "Number", "amount": "Amount, largest first"}
-STATES = {"forecast": "Forecast", "final": "Final", "no price": "No price"}
+STATES = {"forecast": "Forecast", "final": "Final", "no price": "No price", "prepaid": "Prepaid"}
 
 user = session.require_user(Permission.READ)
 
@@ -171,12 +171,12 @@ def draw_rows(page: reports.Page, filters: Filters) -> None:
         "end": ui.figure_column("End"),
         "amount": ui.figure_column("Net amount"),
         "state": st.column_config.MultiselectColumn(
-            "State", options=list(STATES.values()), color=["blue", "green", "red"], width="small"
+            "State", options=list(STATES.values()), color=["blue", "green", "red", "violet"], width="small"
         ),
     }
     if filters.first == filters.last:
         del columns["month"]
-    charges = [(row.customer_id, row.product_id, row.month) for row in page.rows.itertuples()]
+    charges = [(row.customer_id, row.product_id, row.month, row.state == "prepaid") for row in page.rows.itertuples()]
     ui.table(
         shown,
         columns,
@@ -226,10 +226,11 @@ def draw_export(filters: Filters, asked: dict[str, Any]) -> None:
         st.link_button("JSON", address.format("json"), icon=":material/data_object:", key="cost_json", **options)
 
 
-def _remember(charges: Sequence[tuple[int, int | None, date]]) -> None:
+def _remember(charges: Sequence[tuple[int, int | None, date, bool]]) -> None:
     cells = st.session_state.cost_rows.selection.cells
     if cells and cells[0][0] < len(charges) and charges[cells[0][0]][1] is not None:
-        explain.ask(*charges[cells[0][0]])
+        customer_id, product_id, month, prepaid = charges[cells[0][0]]
+        explain.ask(customer_id, product_id, month, prepaid=prepaid)
 
 
 def _pages(customers: int) -> int:
@@ -294,7 +295,7 @@ except Invalid as refusal:
     st.error(ui.escaped(str(refusal)), icon=":material/error:")
     st.stop()
 
-names = {product.id: product.name_en for product in catalogue}
+names = {product.id: product.name_en for product in catalogue} | {term_amounts.PREPAID: term_amounts.NAME}
 with export:
     draw_export(filters, asked)
 with figures_place:

@@ -47,7 +47,12 @@ def ask_remove(draft: Invoice) -> None:
     @st.dialog("Delete this draft?", icon=":material/delete:")
     def asked() -> None:
         session.close_or_explain()
-        if draft.month is None:
+        if draft.advance_period:
+            st.markdown(
+                "The plan or module that waits for its payment doesn't begin then. A renewal is cancelled by this: "
+                "what it would have renewed ends with its last day, unless that is taken back on the customer's page."
+            )
+        elif draft.month is None:
             st.markdown("It was written by hand and is gone then; its deletion stays in the audit log.")
         else:
             st.markdown(
@@ -70,6 +75,8 @@ def ask_cancel(document: Invoice, today: date) -> None:
             f"{document.number} and takes back its {ui.money(document.gross)} {document.currency}; "
             f"{document.number} itself stays as it is, marked as cancelled."
         )
+        if document.advance_period:
+            st.markdown("The plan or module that waits for its payment doesn't begin then.")
         if document.month is not None:
             st.markdown(f"Its charges of **{ui.month(document.month)}** become unbilled and can be drafted again.")
         st.text_input("Reason", key="cancel_reason", max_chars=200, help="For the audit log. It isn't printed.")
@@ -186,7 +193,7 @@ def draw_facts(document: Invoice, buyer: Any) -> None:
             {
                 "Issued": ui.day(document.issued_on),
                 "Due": ui.day(document.due_on) if document.due_on else "by the payment term",
-                "Service period": period,
+                "Service period": document.advance_period or period,
                 "Booking month": ui.month(document.month) if document.month else shown.origin(document),
                 "Purchase order": document.purchase_order,
                 "Language": {"de": "German", "en": "English"}.get(document.language, document.language),
@@ -201,7 +208,8 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
         if document.intro:
             st.text(document.intro)
         if lines:
-            charged = [line.from_close and line.product_id is not None for line in lines]
+            by_close = not document.advance_period
+            charged = [by_close and line.from_close and line.product_id is not None for line in lines]
             options: dict[str, Any] = {
                 "on_select": lambda: explain_line(document, lines),
                 "selection_mode": "single-cell",
@@ -210,7 +218,10 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
             if any(charged):
                 st.caption("A click on a line of the month close says how its amount came about.")
             if document.state == "draft" and any(line.from_close for line in lines):
-                st.caption(f":material/lock: Lines of the close of {ui.month(document.month)} can't be edited.")
+                whose = "of the plan or module"
+                if by_close:
+                    whose = f"of the close of {ui.month(document.month)}"
+                st.caption(f":material/lock: Lines {whose} can't be edited.")
         else:
             ui.empty("There are no lines yet. *Edit* adds them.", icon=":material/playlist_add:")
         with session.reading() as conn:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lib import adjustments, billing, clock, prices, products, project_keys, statements
+from lib import adjustments, billing, clock, prices, products, project_keys, statements, term_amounts
 from lib.adjustments import Adjustment
 from lib.billing import Line, Part
 from lib.products import Product
@@ -40,6 +40,8 @@ def draw_forecast(view: View) -> None:
     st.caption("The whole month, with the bookings known today.")
     if not charged:
         ui.empty(f"Nothing is booked in {ui.month(month)}, so it costs 0.00.")
+        _prepaid(view, month)
+        explain.open_asked(view.currency)
         return
     if blocked:
         st.warning(
@@ -51,6 +53,7 @@ def draw_forecast(view: View) -> None:
         for one in charged:
             amount = NO_PRICE if one.amount is None else ui.money(one.amount)
             _card(view, ui.escaped(one.product), amount, one.product_id, month)
+    _prepaid(view, month)
     draw_lines(view, month, key="forecast")
     explain.open_asked(view.currency)
 
@@ -63,6 +66,29 @@ def _card(view: View, label: str, amount: str, product_id: int | None, month: da
             explain.LABEL, key=f"explain_{product_id or 'total'}", icon=":material/calculate:", type="tertiary",
             on_click=explain.ask, args=(view.customer.id, product_id, month),
         )  # fmt: skip
+
+
+def _prepaid(view: View, month: date) -> None:
+    """What was invoiced in advance in the month, beside what the close charges; nothing where nothing was."""
+    with session.reading() as conn:
+        found = term_amounts.amounts_of(conn, view.customer.id, [month])
+    by_product: dict[int, list[term_amounts.TermAmount]] = {}
+    for one in found:
+        by_product.setdefault(one.product_id, []).append(one)
+    for product_id, lines in by_product.items():
+        numbers = ", ".join(dict.fromkeys(one.number for one in lines))
+        total = sum((one.amount for one in lines), Decimal("0.00"))
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            ui.badge("prepaid")
+            st.markdown(
+                f"{ui.escaped(lines[0].product)}: **{ui.money(total)}**, invoiced in advance by "
+                f"{ui.escaped(numbers)}, beside the charges.",
+                width="content",
+            )
+            st.button(
+                explain.LABEL, key=f"explain_prepaid_{product_id}", icon=":material/calculate:", type="tertiary",
+                on_click=explain.ask, args=(view.customer.id, product_id, month), kwargs={"prepaid": True},
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------- statements
@@ -95,6 +121,7 @@ def draw_statements(view: View) -> None:
     )
     chosen = st.selectbox("Lines of", months, format_func=ui.month, key="statement_month", width=220)
     _invoice_link(next(one for one in found if one.month == chosen))
+    _prepaid(view, chosen)
     draw_lines(view, chosen, key="statement")
     explain.open_asked(view.currency)
 

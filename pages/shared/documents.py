@@ -52,7 +52,9 @@ def origin(document: Invoice) -> str:
     """The booking month whose close drafted it, or how else it came about."""
     if document.month is not None:
         return f"{document.month:%b %Y}"
-    return ui.NOTHING if document.kind == "cancellation" else "By hand"
+    if document.kind == "cancellation":
+        return ui.NOTHING
+    return "In advance" if document.advance_period else "By hand"
 
 
 def columns(currency: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def draw(draft: Invoice, lines: Sequence[InvoiceLine]) -> None:
         with st.grid(4, gap="small"):
             forms.text(form, "purchase_order", "Purchase-order reference")
             _day(form, "due_on", "Due date", help="Empty: the payment term of the customer, from the day of issue.")
-            if draft.month is None:
+            if draft.month is None and not draft.advance_period:
                 _day(form, "service_from", "Service from", required=True)
                 _day(form, "service_until", "Service until", required=True)
         forms.block(form, "intro", "Text above the lines", height=90)
@@ -48,10 +48,11 @@ def draw(draft: Invoice, lines: Sequence[InvoiceLine]) -> None:
     closed = [line for line in lines if line.from_close]
     if closed:
         with st.container(border=True):
-            st.markdown(f"**:material/lock: Lines of the close of {ui.month(draft.month)}**")
-            st.caption(
-                "They stay as the month was closed. To correct one, add a line below, a negative one for a credit."
-            )
+            whose, stay = f"of the close of {ui.month(draft.month)}", "as the month was closed"
+            if draft.advance_period:
+                whose, stay = "of what is invoiced in advance", "as it was ordered"
+            st.markdown(f"**:material/lock: Lines {whose}**")
+            st.caption(f"They stay {stay}. To correct one, add a line below, a negative one for a credit.")
             lines_table(closed, draft.currency, key="locked_lines")
     with st.container(border=True):
         st.markdown("**Lines written by hand**")

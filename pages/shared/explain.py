@@ -5,19 +5,19 @@ from decimal import Decimal
 
 import streamlit as st
 
-from lib import customers, explanations, prices, products, project_keys, settings
+from lib import customers, explanations, prices, products, project_keys, settings, term_amounts
 from lib.errors import NotFound
 from lib.explanations import Explanation
 from pages.shared import session, ui
 
 LABEL = "How this came about"
-# The amount that a click asked about: customer, product (None: all of the month), month.
-ASKED, _CHOSEN = "explain_asked", "explain_product"
+# The amount that a click asked about: customer, product (None: all of the month), month; apart, what is prepaid.
+ASKED, PREPAID, _CHOSEN = "explain_asked", "explain_prepaid_asked", "explain_product"
 
 
-def ask(customer_id: int, product_id: int | None, month: date) -> None:
+def ask(customer_id: int, product_id: int | None, month: date, *, prepaid: bool = False) -> None:
     """For a click: the run that follows opens the panel for this amount."""
-    st.session_state[ASKED] = (customer_id, product_id, month)
+    st.session_state[PREPAID if prepaid else ASKED] = (customer_id, product_id, month)
 
 
 def open_asked(currency: str) -> None:
@@ -27,6 +27,10 @@ def open_asked(currency: str) -> None:
         st.session_state.pop(_CHOSEN, None)
         customer_id, product_id, month = asked
         panel(customer_id, product_id, month, currency)
+    asked = st.session_state.pop(PREPAID, None)
+    if asked is not None:
+        customer_id, product_id, month = asked
+        _prepaid(customer_id, product_id, month, currency)
 
 
 @st.dialog(LABEL, width="medium", position="right", icon=":material/calculate:")
@@ -83,6 +87,40 @@ def _month(customer_id: int, month: date, currency: str) -> None:
         selection_mode="single-cell",
     )
     st.caption("A click on a product says how its amount came about.")
+
+
+@st.dialog(LABEL, width="medium", position="right", icon=":material/calculate:")
+def _prepaid(customer_id: int, product_id: int, month: date, currency: str) -> None:
+    """The lines of the advance invoices that were issued in the month, each with its document."""
+    with session.reading() as conn:
+        customer = customers.customer(conn, customer_id)
+        found = [one for one in term_amounts.amounts_of(conn, customer_id, [month]) if one.product_id == product_id]
+    if not found:
+        st.info("Nothing is prepaid for this product in this month any more. Reload the page.")
+        return
+    total = sum((one.amount for one in found), Decimal("0.00"))
+    st.markdown(f"**{ui.escaped(customer.name)}**  \n{ui.escaped(found[0].product)}, prepaid, {ui.month(month)}")
+    st.metric(f"Net amount ({currency})", ui.money(total))
+    st.caption(
+        "It is invoiced in advance, not charged at the month close, and counts in the month in which its document is "
+        "issued; a cancellation counts in its own month."
+    )
+    rows = [{"document": one.number, "line": one.line, "amount": ui.money(one.amount)} for one in found]
+    rows.append({"document": "Sum", "line": "", "amount": ui.money(total)})
+    ui.table(
+        rows,
+        {
+            "document": ui.text_column("Document", width=130),
+            "line": ui.text_column("Line"),
+            "amount": ui.figure_column(f"Net ({currency})", width=110),
+        },
+        key="explain_prepaid",
+        alt="The lines that the amount is the sum of",
+    )
+    for invoice_id, number in {one.invoice_id: one.number for one in found}.items():
+        st.page_link(
+            "invoice.py", label=f"Open {number}", icon=":material/receipt:", query_params={"id": str(invoice_id)}
+        )
 
 
 def _choose(product_ids: list[int]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import overview_tables
+from lib import overview_tables, term_amounts
 from lib.auth import Permission, User
 from lib.prices import described
 from pages.shared import explain, session, ui
@@ -67,6 +67,7 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
         rows, total = overview_tables.by_price(conn, month, user=user, limit=PAGE["price"], offset=offset)
         if offset and not rows:
             return overview_tables.by_price(conn, month, user=user, limit=1)[1]
+        prepaid = term_amounts.totals(conn, [month]).get(month)
     if not rows:
         ui.empty(f"Nothing is charged in {ui.month(month)}.")
         return 0
@@ -97,6 +98,8 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
         **_amount_columns(sees, currency),
     }
     ui.table(table, columns, key=f"overview_prices_{month}_{offset}", alt="Income by price")
+    if prepaid:
+        st.caption(f"Besides, {ui.money(prepaid)} {currency} net was invoiced in advance; *In detail* lists it.")
     return total
 
 
@@ -125,7 +128,7 @@ def _draw_detail(month: date, offset: int, user: User, currency: str) -> int:
         "quantity": ui.figure_column("Quantity", width=90, help="At the end of the month."),
         **_amount_columns(sees, currency),
     }
-    asked = [(row.customer_id, row.product_id) for row in rows]
+    asked = [(row.customer_id, row.product_id, row.state == "prepaid") for row in rows]
     key = f"overview_detail_{month}_{offset}"
     ui.table(
         table, columns, key=key, alt="Income by customer and product", selection_mode="single-cell",
@@ -134,11 +137,11 @@ def _draw_detail(month: date, offset: int, user: User, currency: str) -> int:
     return total
 
 
-def _explain(key: str, asked: Sequence[tuple[int, int | None]], month: date) -> None:
+def _explain(key: str, asked: Sequence[tuple[int, int | None, bool]], month: date) -> None:
     cells = st.session_state[key].selection.cells
     if cells and asked[cells[0][0]][1] is not None:
-        customer_id, product_id = asked[cells[0][0]]
-        explain.ask(customer_id, product_id, month)
+        customer_id, product_id, prepaid = asked[cells[0][0]]
+        explain.ask(customer_id, product_id, month, prepaid=prepaid)
 
 
 def _amounts(sees: bool, income: Decimal | None, purchase: Decimal | None, margin: Decimal | None) -> dict[str, str]:
