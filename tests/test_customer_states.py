@@ -271,6 +271,7 @@ def test_who_may_not_and_what_is_not_there(conn: Connection, company: Company, v
 # ---------------------------------------------------------------------------------- self-service to managed
 
 
+@pytest.mark.row("G3")
 def test_self_service_becomes_managed_once(conn: Connection, company: Company) -> None:
     ledgers.serve_itself(conn, company.people, company.with_users)
     customers.convert_to_managed(conn, company.with_users, user=company.admin)
@@ -283,7 +284,7 @@ def test_self_service_becomes_managed_once(conn: Connection, company: Company) -
         customers.convert_to_managed(conn, company.with_users, user=company.admin)
 
 
-@pytest.mark.row("G10")
+@pytest.mark.row("G3", "G10")
 @pytest.mark.parametrize("field", customer_fields.OF_MAIN_USER)
 def test_a_self_service_customers_address_is_not_ours_to_edit(conn: Connection, company: Company, field: str) -> None:
     id_ = company.with_users
@@ -310,6 +311,7 @@ def test_a_self_service_customers_address_is_not_ours_to_edit(conn: Connection, 
     assert getattr(customers.customer(conn, id_), field) == typed[field]
 
 
+@pytest.mark.row("G3")
 def test_the_service_mode_is_no_field_of_the_form(conn: Connection, company: Company) -> None:
     def edit(mode: str) -> None:
         version = customers.customer(conn, company.with_users).version
@@ -324,7 +326,7 @@ def test_the_service_mode_is_no_field_of_the_form(conn: Connection, company: Com
         edit("managed")
 
 
-@pytest.mark.row("G11")
+@pytest.mark.row("G3", "G11")
 def test_an_invite_and_another_main_user_are_offered_as_the_people_are(conn: Connection, company: Company) -> None:
     id_, of_people = company.with_users, {Action.RESEND_INVITE, Action.CHANGE_MAIN}
     assert offered(conn, id_) & of_people == set()

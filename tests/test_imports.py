@@ -555,6 +555,7 @@ def test_an_import_that_waits_is_taken_back(conn: Connection, sales: User) -> No
 # ---------------------------------------------------------------------------------- whose the address is
 
 
+@pytest.mark.row("G3")
 def test_a_self_service_customers_address_is_refused_at_its_cell(conn: Connection, sales: User) -> None:
     header = "Number|Name|Service mode|Street|City|VAT ID|Phone"
     apply(conn, "customers", written(header, "K-1|Ada|Self-service|Ring 1|Kiel|DE136695976|1"), sales)
@@ -571,6 +572,7 @@ def test_a_self_service_customers_address_is_refused_at_its_cell(conn: Connectio
     assert (report.updated, row(conn, "K-1")["phone"]) == (1, "2")
 
 
+@pytest.mark.row("G3")
 def test_a_file_changes_no_service_mode(conn: Connection, sales: User) -> None:
     apply(conn, "customers", written("Number|Name|Service mode", "K-1|Ada|self_service", "K-2|Bea|managed"), sales)
     content = written("Number|Service mode", "K-1|managed", "K-2|self_service")

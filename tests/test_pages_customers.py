@@ -53,6 +53,7 @@ def test_the_list_shows_billed_customers_first_and_tests_on_their_tab(open_page:
     assert (row["email"], row["status"], row["ends_on"], row["price"]) == ("t@t.example", ["Ending"], "1 Jul 2026", "–")
 
 
+@pytest.mark.row("G3")
 def test_each_row_offers_what_its_state_and_the_role_allow(open_page: OpenPage) -> None:
     fill(["Ada GmbH"])
     fill(["Bea AG"], service_mode="self_service")

@@ -84,6 +84,7 @@ def test_the_menu_offers_what_the_state_allows(company: Company, open_page: Open
     assert r"\*unpaid\*" in app.warning[1].value
 
 
+@pytest.mark.row("G3")
 def test_only_self_service_is_converted_to_managed(company: Company, open_page: OpenPage) -> None:
     with db.transaction() as conn:
         ledgers.serve_itself(conn, company.people, company.with_ips)

@@ -162,6 +162,7 @@ def address(conn: Connection, user: PortalUser, version: int | None = None, **ch
     portal.edit_address(conn, version=current, changes=changes, today=TODAY, user=user)
 
 
+@pytest.mark.row("G3")
 def test_the_main_user_of_a_self_service_customer_edits_the_address(
     conn: Connection, made: Portal, olga: PortalUser
 ) -> None:
@@ -172,13 +173,14 @@ def test_the_main_user_of_a_self_service_customer_edits_the_address(
     assert tuple(newest) == ("edit", olga.id)
 
 
+@pytest.mark.row("G3")
 def test_nobody_else_edits_it(conn: Connection, made: Portal, piet: PortalUser, berit: PortalUser) -> None:
     for user, why in ((piet, "Ask your main user"), (berit, "Please tell us")):
         with pytest.raises(NotAllowed, match=why):
             address(conn, user, street="Neue Str. 2")
 
 
-@pytest.mark.row("G10")
+@pytest.mark.row("G3", "G10")
 def test_the_main_user_edits_the_tax_ids_by_the_rules_of_ours(conn: Connection, made: Portal, olga: PortalUser) -> None:
     customers.rewrite(conn, made.ada, country="FR")
     for typed, field in (("", "vat_id"), ("FR40303265046", "vat_id"), ("DE136695976", "vat_id")):

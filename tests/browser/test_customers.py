@@ -149,6 +149,7 @@ def test_a_customer_is_opened_without_a_mouse(sign_in: SignIn) -> None:
     expect(page.get_by_role("heading", name="Ährenfeld AG")).to_be_visible()
 
 
+@pytest.mark.row("G3")
 def test_a_row_offers_its_own_actions(sign_in: SignIn) -> None:
     page = sign_in(Role.SALES)
     page.get_by_test_id("stMain").get_by_role("searchbox").press_sequentially("börde")
