@@ -14,6 +14,8 @@ from pages.shared import forms, session, ui
 
 FORM, RETURN = "debit", "debit_return"
 CHOSEN = "debit_run"
+# Rows that a table shows: who reads more reads the file.
+MOST_SHOWN = 500
 
 
 # ---------------------------------------------------------------------------------- what the clicks do
@@ -101,18 +103,20 @@ def _draw_next(months: list[date], today: date, *, ready: bool) -> None:
     rows = [
         {
             "number": one.number, "customer": one.customer, "due": ui.day(one.due_on), "amount": ui.money(one.amount),
-            "why": one.why or "Collected",
+            "why": one.why or "Will be collected",
         }
-        for one in sorted(found, key=lambda one: not one.why)
+        for one in sorted(found, key=lambda one: not one.why)[:MOST_SHOWN]
     ]  # fmt: skip
     columns = {
-        "number": ui.text_column("Invoice", width=120),
+        "number": ui.text_column("Invoice", width=120, pinned=True),
         "why": ui.text_column("In this file", width=300),
         "customer": ui.text_column("Customer", width=200),
         "due": ui.text_column("Due", width=110),
         "amount": ui.figure_column("Open, EUR", width=110),
     }
     ui.table(rows, columns, key="debit_candidates", alt="What the file would collect, and what not and why")
+    if len(found) > MOST_SHOWN:
+        st.caption(f"The first {MOST_SHOWN:,} of them; what is left out comes first.")
 
 
 def _draw_left() -> None:
@@ -197,15 +201,15 @@ def _draw_debits(found: list[Debit]) -> None:
             "number": one.number, "customer": one.customer, "amount": ui.money(one.amount),
             "mandate": one.mandate or None, "sequence": one.sequence, "state": _state(one),
         }
-        for one in found
+        for one in sorted(found, key=lambda one: one.returned_at is None)[:MOST_SHOWN]
     ]  # fmt: skip
     columns = {
-        "number": ui.text_column("Invoice", width=130),
+        "number": ui.text_column("Invoice", width=120, pinned=True),
+        "state": ui.text_column("State", width=220),
         "customer": ui.text_column("Customer", width=200),
         "amount": ui.figure_column("EUR", width=100),
         "mandate": ui.text_column("Mandate", width=130),
         "sequence": ui.text_column("Sequence", width=90, help="FRST: the first by this mandate; RCUR: all later ones."),
-        "state": ui.text_column("State", width=260),
     }
     ui.table(rows, columns, key="debits", alt="What this file collects, and what became of it")
 
