@@ -24,6 +24,7 @@ from lib import (
     deletions,
     demo_payments,
     demo_seed,
+    demo_terms,
     demo_usage,
     drafts,
     erasures,
@@ -150,6 +151,7 @@ def _entries() -> list[tuple[date, int, Step]]:
         ("bookings", "day", _booking),
         ("adjustments", "day", _adjustment),
         ("invoices", "day", _invoice),
+        ("terms", "day", _term),
         ("users", "day", _user),
         ("contacts", "day", _contact),
     ]
@@ -267,6 +269,13 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
         draft = drafts.create(conn, customer_id, service_from=today, service_until=today, lines=[line], user=user)
     if "issue" in actions and draft:
         issuing.issue(conn, [draft], today=today, user=user)
+
+
+def _term(loading: _Loading, today: date, row: Row) -> None:
+    demo_terms.enter(
+        loading.conn, loading.people, customer_id=loading.customers[row["customer"]],
+        product_id=loading.products[row["product"]], action=row["action"], today=today,
+    )  # fmt: skip
 
 
 def _user(loading: _Loading, today: date, row: Row) -> None:

@@ -184,6 +184,17 @@ def test_all_kinds_of_bookings_and_prices_are_there(company: Connection) -> None
     assert count("adjustments WHERE amount < 0") >= 3
 
 
+def test_plans_and_modules_are_free_tried_paid_and_waiting(company: Connection) -> None:
+    found = company.execute(text("SELECT cycle, state, from_day FROM terms ORDER BY id")).tuples().all()
+    assert found == [
+        ("yearly", "active", date(2026, 11, 11)),
+        ("monthly", "active", date(2026, 11, 2)),
+        ("free", "active", date(2026, 11, 2)),
+        ("trial", "active", date(2026, 11, 9)),
+        ("yearly", "waiting", None),
+    ]
+
+
 def test_the_documents_run_without_a_gap(company: Connection) -> None:
     found = company.execute(
         text("""SELECT kind, number_year, count(*) AS numbers, max(number_index) AS last FROM invoices
