@@ -14,16 +14,18 @@ from lib.prices import require_tiers
 
 _ONLY = "booked_spans AS (SELECT * FROM booked_spans WHERE product_id = :proposed_product)"
 _ORDER = "e.individual, abs(e.after - e.before) DESC NULLS LAST, c.sort_name, c.id"
-_COMPARED = f"""
-WITH rated AS MATERIALIZED (
+_COMPARED = """
+rated AS MATERIALIZED (
     SELECT new.customer_id, new.end_quantity AS quantity, old.amount AS before, new.amount AS after,
            new.price_id IS DISTINCT FROM -1 AS individual
-      FROM ({{new}}) new JOIN ({{old}}) old USING (customer_id)
+      FROM ({new}) new JOIN ({old}) old USING (customer_id)
 ), compared AS MATERIALIZED (
     SELECT a.customer_id, quantity, before, after, individual,
            NOT individual AND before IS DISTINCT FROM after AS changed
       FROM alike a JOIN rated r ON r.customer_id = a.rated_by
-), total AS (
+)"""
+_LISTED = f"""
+, total AS (
     SELECT count(*) FILTER (WHERE changed) AS changed, count(*) FILTER (WHERE individual) AS individual,
            count(*) FILTER (WHERE NOT changed AND NOT individual) AS same,
            coalesce(sum(before) FILTER (WHERE changed), 0.00) AS before,
@@ -87,11 +89,23 @@ class Effects:
 def effects(
     conn: Connection, product_id: int, *, tiers: Sequence[Tier], valid_from: date, limit: int = 50, offset: int = 0
 ) -> Effects:
-    """Old and new amounts of the product's billed customers in the month `valid_from`, the largest difference first.
+    """Old and new amounts of the product's billed customers in the month `valid_from`, the largest difference first."""
+    compared, values = comparison(conn, product_id, tiers=tiers, valid_from=valid_from)
+    found = conn.execute(text(f"WITH {compared} {_LISTED}"), values | {"limit": limit, "offset": offset}).all()
+    names = tuple(field.name for field in fields(Effect))
+    rows = [Effect(**{name: row._mapping[name] for name in names}) for row in found if row.customer_id is not None]
+    total = found[0]
+    return Effects(rows, total.changed, total.own, total.same, total.sum_before, total.sum_after)
 
-    Both amounts come from the rating statement, which sees this product's bookings alone. Customers who have the
-    same on the same days, at the list price, cost the same: one of them is rated for all, which is a third of the
-    work with 100,000 customers.
+
+def comparison(
+    conn: Connection, product_id: int, *, tiers: Sequence[Tier], valid_from: date
+) -> tuple[str, dict[str, Any]]:
+    """Table expressions that end in `compared`, and their parameters: each billed customer of the product.
+
+    Columns: customer_id, quantity, before, after, individual, changed. Both amounts come from the rating statement,
+    which sees this product's bookings alone. Customers who have the same on the same days, at the list price, cost
+    the same: one of them is rated for all, which is a third of the work with 100,000 customers.
     """
     require_tiers(tiers)
     billing.allow_memory(conn)
@@ -100,11 +114,7 @@ def effects(
     select = "SELECT customer_id, price_id, end_quantity, amount FROM charge WHERE product_id = :proposed_product"
     old = billing.statement(select=select, what_if=_ONLY, customers=True)
     new = billing.statement(select=select, what_if=f"{_ONLY},{billing.PROPOSED_PRICE}", customers=True)
-    found = conn.execute(text(_COMPARED.format(old=old, new=new)), values | {"limit": limit, "offset": offset}).all()
-    names = tuple(field.name for field in fields(Effect))
-    rows = [Effect(**{name: row._mapping[name] for name in names}) for row in found if row.customer_id is not None]
-    total = found[0]
-    return Effects(rows, total.changed, total.own, total.same, total.sum_before, total.sum_after)
+    return _COMPARED.format(old=old, new=new), values
 
 
 def _alike(conn: Connection, values: Mapping[str, Any]) -> list[int]:

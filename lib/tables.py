@@ -565,6 +565,22 @@ price_tiers = Table(
     CheckConstraint("unit_price >= 0", name="price_not_negative"),
 )
 
+price_notices = Table(
+    "price_notices",
+    metadata,
+    Column("price_id", BigInteger, ForeignKey("prices.id"), primary_key=True),
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), primary_key=True),
+    # The month that the price begins with, as booked when it was saved.
+    Column("before", MONEY),
+    Column("after", MONEY),
+    Column("state", Text, nullable=False, server_default="prepared"),
+    Column("sent_at", DateTime(timezone=True)),
+    _ref("sent_by", "staff.id", nullable=True),
+    CheckConstraint("state IN ('prepared','sent','dropped')", name="state_known"),
+    CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_is_complete"),
+    Index("price_notices_customer_id_idx", "customer_id"),
+)
+
 purchase_prices = Table(
     "purchase_prices",
     metadata,

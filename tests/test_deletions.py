@@ -472,7 +472,7 @@ def test_every_table_with_a_customer_is_decided_about() -> None:
     erased |= {"mandates", "stripe_cards", "customer_tags"}
     # The ledger, what was charged and billed by it, and the record itself: nothing personal, or kept by law.
     kept = {"bookings", "lifecycle", "prices", "charges", "statements", "adjustments", "invoices"}
-    kept |= {"audit_log", "deletions", "stripe_requests", "terms", "project_keys"}
+    kept |= {"audit_log", "deletions", "stripe_requests", "price_notices", "terms", "project_keys"}
     by_customer = {name for name, table in tables.metadata.tables.items() if "customer_id" in table.columns}
     assert by_customer == erased | kept
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import db, prices, settings
+from lib import customers, db, mail_server, prices, settings
 from lib.auth import Role
 from lib.billing import Tier
 from pages.shared import tier_editor
@@ -175,7 +175,7 @@ def test_a_row_can_be_added_at_the_end(shop: Shop, open_page: OpenPage) -> None:
     assert not problems(page)
 
 
-@pytest.mark.row("G15")
+@pytest.mark.row("G15", "B5")
 def test_the_review_lists_who_changes_and_the_save_keeps_it(shop: Shop, open_page: OpenPage) -> None:
     page = review(type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1.00"}}))
     assert not page.exception
@@ -193,6 +193,32 @@ def test_the_review_lists_who_changes_and_the_save_keeps_it(shop: Shop, open_pag
     newest = saved_versions(shop)[0]
     assert (newest.valid_from, newest.recorded_by) == (JULY, "Samuel")
     assert newest.tiers[2] == Tier(251, 500, Decimal("1.00"))
+
+
+@pytest.mark.row("B5")
+def test_notices_are_prepared_with_the_price_and_go_out_once_approved(shop: Shop, open_page: OpenPage) -> None:
+    with db.transaction() as conn:
+        server = {"host": "127.0.0.1", "security": "none", "sender_address": "preise@muster-it.example"}
+        version = mail_server.server(conn).version
+        mail_server.edit(conn, version=version, changes=server, user=shop.people[Role.ADMIN])
+        version = customers.customer(conn, shop.large).version
+        contact = {"contact_email": "ada@kunde.example"}
+        customers.edit(
+            conn, shop.large, version=version, changes=contact, today=shops.TODAY, user=shop.people[Role.SALES]
+        )
+    page = review(type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1.00"}}))
+    page.checkbox(key="review_notices").check()
+    page.button(key="review_save").click().run()
+    assert "The notices wait for approval" in page.toast[0].value
+    newest = saved_versions(shop)[0]
+    page.button(key=f"notices_{newest.id}").click().run()
+    assert not page.exception
+    table = next(frame.value for frame in page.dataframe if "to" in frame.value)
+    assert table[["to", "difference"]].to_numpy().tolist() == [["ada@kunde.example", "−10.00"]]
+    assert any("ab 01.07.2026 gelten für Beispiel GmbH" in element.value for element in page.text)
+    page.button(key="notices_send").click().run()
+    assert page.toast[0].value.replace("\\", "") == "1 notice: on the way."
+    assert page.button(key=f"notices_{newest.id}").label == "Notices July 2026: 1 sent"
 
 
 def test_a_second_save_from_the_same_month_is_refused_and_nothing_is_lost(shop: Shop, open_page: OpenPage) -> None:

@@ -7,17 +7,17 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, price_effects, prices
+from lib import clock, price_effects, price_notices, prices
 from lib.auth import Permission, User
 from lib.billing import Tier
 from lib.price_effects import Effects
 from lib.prices import Version
 from lib.products import Product
-from pages.shared import session, tier_editor, ui
+from pages.shared import notice_review, session, tier_editor, ui
 
 MONTHS_AHEAD = 24
 PAGE = 50
-_REVIEWED = "review_page"
+_REVIEWED, _NOTICES = "review_page", "review_notices"
 
 
 def from_month(key: str, *, first_open: date, today: date) -> date:
@@ -54,8 +54,9 @@ def history(versions: Sequence[Version], *, unit: str, first_open: date | None, 
         border="horizontal",
         alt="Versions of the price, the newest first",
     )
-    if user.may(Permission.EDIT_PRICES):
-        with st.container(horizontal=True):
+    with st.container(horizontal=True):
+        notice_review.draw(versions, user)
+        if user.may(Permission.EDIT_PRICES):
             for version in versions:
                 if first_open is not None and version.valid_from >= first_open:
                     _withdraw_button(version, key=key)
@@ -133,6 +134,12 @@ def review(
         f"Net amounts of {ui.month(valid_from)} as booked today. {ui.number(found.same)} more "
         f"{'customer' if found.same == 1 else 'customers'} of this product: the same amount."
     )
+    if found.changed:
+        st.checkbox(
+            "Prepare a notice by mail for those that change",
+            key=_NOTICES,
+            help="It is sent once somebody approves it, from the versions of the price.",
+        )
     st.button(
         f"Save price from {ui.month(valid_from)}",
         key="review_save",
@@ -152,18 +159,21 @@ def review_button(
             "Discard changes", key=f"{editor}_discard", type="tertiary", on_click=tier_editor.reset, args=(editor,)
         )
     if asked and entered.tiers is not None:
-        st.session_state.pop(_REVIEWED, None)
+        for key in (_REVIEWED, _NOTICES):
+            st.session_state.pop(key, None)
         review(product, entered.tiers, valid_from, currency, editor, uuid4())
 
 
 def _save(product: Product, tiers: list[Tier], valid_from: date, editor: str, request_key: UUID) -> None:
+    notices = st.session_state.get(_NOTICES, False)
+    told = " The notices wait for approval, at its version." if notices else ""
     saved = session.attempt(
-        prices.set_list_price,
+        price_notices.save if notices else prices.set_list_price,
         product.id,
         valid_from=valid_from,
         tiers=tiers,
         request_key=request_key,
-        success=f"The price is saved and rules from {ui.month(valid_from)}.",
+        success=f"The price is saved and rules from {ui.month(valid_from)}.{told}",
     )
     if saved:
         tier_editor.reset(editor)

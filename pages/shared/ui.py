@@ -72,6 +72,8 @@ STATES: dict[str, tuple[str, str]] = {
     "failed": ("Failed", "red"),
     "applied": ("Imported", "green"),
     "withdrawn": ("Taken back", "gray"),
+    "prepared": ("To approve", "orange"),
+    "dropped": ("Dropped", "gray"),
     # direct debits and mandates
     "collected": ("Collected", "green"),
     "valid": ("Valid", "green"),
