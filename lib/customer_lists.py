@@ -33,7 +33,9 @@ _STATUS_RULES = {
     "ending": "coalesce(c.ends_on <= CAST(:today AS date) + 28, false)",
     # Not EXISTS: joined to the whole ledger, instead of asked for each customer, it took minutes.
     "active": """coalesce((SELECT true FROM booked_spans b WHERE b.customer_id = c.id AND b.from_day <= :today
-                              AND (b.until_day IS NULL OR b.until_day > :today) LIMIT 1), false)""",
+                              AND (b.until_day IS NULL OR b.until_day > :today) LIMIT 1), false)
+                   OR coalesce((SELECT true FROM terms t WHERE t.customer_id = c.id AND t.state = 'active'
+                      AND t.from_day <= :today AND (t.until_day IS NULL OR t.until_day > :today) LIMIT 1), false)""",
     "inactive": "true",
 }
 STATUSES = tuple(_STATUS_RULES)

@@ -202,7 +202,10 @@ def _kept(
     count, until = documents
     # A document that is still to come is of this year at the earliest.
     law = _until(today) if needed else until
-    booked = conn.scalar(text("SELECT count(*) FROM bookings WHERE customer_id = :id"), {"id": customer.id}) or 0
+    # Periods that were free, tried or paid in advance are bookings, too.
+    ledger = """SELECT (SELECT count(*) FROM bookings WHERE customer_id = :id)
+                     + (SELECT count(*) FROM terms WHERE customer_id = :id)"""
+    booked = conn.scalar(text(ledger), {"id": customer.id}) or 0
     items = [_Item(LAST_INVOICE, _filled(customer, _OF_LAST_INVOICE), None, "The last invoice is not settled yet")]
     means = sum(1 for one in mandates.mandates_of(conn, customer.id) if one.revoked_at is None)
     means += cards.saved_card(conn, customer.id) is not None

@@ -48,7 +48,10 @@ class Subscription:
 
 
 def all_of(conn: Connection, customer_id: int, *, today: date) -> list[Subscription]:
-    """All subscriptions of a customer (row G3): what runs, what is to come, and what is over; the latest first."""
+    """All subscriptions of a customer (row G3): what runs, what is to come, and what is over; the latest first.
+
+    What is free, tried or paid in advance is one, too.
+    """
     found = conn.execute(
         text("""SELECT product, kind, quantity, from_day, last_day, key,
                        CASE WHEN from_day > :today THEN 'planned'
@@ -57,7 +60,13 @@ def all_of(conn: Connection, customer_id: int, *, today: date) -> list[Subscript
                                least(b.until_day - 1, c.ends_on) AS last_day, k.ending AS key
                           FROM booked_spans b JOIN products p ON p.id = b.product_id
                           LEFT JOIN project_keys k ON k.id = b.project_key_id
-                          JOIN customers c ON c.id = b.customer_id WHERE b.customer_id = :id) stretch
+                          JOIN customers c ON c.id = b.customer_id WHERE b.customer_id = :id
+                         UNION ALL
+                        SELECT p.name_en || CASE t.cycle WHEN 'free' THEN ', free' WHEN 'trial' THEN ', test time'
+                                                 ELSE ', prepaid' END, p.kind, p.position, 1, t.from_day,
+                               least(t.until_day - 1, c.ends_on), NULL
+                          FROM terms t JOIN products p ON p.id = t.product_id JOIN customers c ON c.id = t.customer_id
+                         WHERE t.customer_id = :id AND t.state = 'active') stretch
                  WHERE coalesce(last_day >= from_day, true)
                  ORDER BY coalesce(last_day < :today, false), from_day DESC, position, product"""),
         {"id": customer_id, "today": today},

@@ -14,8 +14,10 @@ from lib import (
     billing,
     bookings,
     checks,
+    customer_lists,
     customers,
     db,
+    deletions,
     documents,
     drafts,
     invoices,
@@ -24,6 +26,7 @@ from lib import (
     payments,
     plans,
     products,
+    subscriptions,
     term_actions,
     term_invoices,
     terms,
@@ -31,7 +34,7 @@ from lib import (
 from lib.auth import Role
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from lib.term_offers import TermAction
-from tests import closes, termed
+from tests import closes, ledgers, termed
 from tests.beginnings import Begin
 from tests.termed import DAY, JUNE, Shop, act, bought, card, issue, order, own, pay, span
 
@@ -444,3 +447,28 @@ def test_two_who_order_at_once_get_one_draft(begin: Begin) -> None:
         assert sorted(pool.map(try_to, range(2))) == [False, True]
     with db.transaction() as conn:
         assert termed.count(conn, "invoices") == 1
+
+
+# ---------------------------------------------------------------------------------- elsewhere
+
+
+def test_a_customer_with_a_prepaid_plan_alone_is_active(conn: Connection, shop: Shop) -> None:
+    bare = ledgers.customer(conn, shop.people, "Bare GmbH")
+    assert customer_lists.status(conn, bare, today=DAY) == "inactive"
+    term_actions.activate_trial(conn, bare, shop.basic, today=DAY, user=shop.sales)
+    assert customer_lists.status(conn, bare, today=DAY) == "active"
+    assert customer_lists.status(conn, bare, today=date(2026, 6, 24)) == "inactive"
+    assert [
+        (one.product, one.from_day, one.last_day, one.state)
+        for one in subscriptions.all_of(conn, bare, today=DAY)
+    ] == [("Basic, test time", DAY, date(2026, 6, 23), "in_force")]  # fmt: skip
+
+
+@pytest.mark.row("S5")
+def test_a_deletion_ends_terms_with_the_billing_period(conn: Connection, shop: Shop) -> None:
+    bought(conn, shop, shop.basic)
+    deletions.mark(conn, shop.ada, typed=deletions.WORD, today=DAY, user=shop.sales)
+    prepaid = next(one for one in subscriptions.all_of(conn, shop.ada, today=DAY) if one.kind == "plan")
+    assert prepaid.last_day == date(2026, 6, 30)
+    with pytest.raises(Conflict, match="marked for deletion"):
+        act(conn, shop, "withdraw", shop.basic)

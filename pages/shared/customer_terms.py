@@ -102,6 +102,9 @@ def _said(view: View, card: Card, standing: Sequence[Booking]) -> str:
         told.append(_recurring(view, card, standing))
     if card.held is not None and card.held.product_id == card.product.id:
         told.append(_active(card.held))
+        ends_on = card.customer.ends_on
+        if ends_on is not None and (card.held.last_day is None or ends_on < card.held.last_day):
+            told.append(f"The customer itself ends on {ui.day(ends_on)}, and with it this.")
     if card.planned is not None and card.planned.product_id == card.product.id:
         told.append(f"Begins on {ui.day(card.planned.from_day)}, until {ui.day(card.planned.last_day)}.")
     if card.awaited is not None:
