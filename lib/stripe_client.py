@@ -3,6 +3,7 @@
 Nothing here touches the database, and no card number passes through: cards are typed on Stripe's pages.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ VARIABLE = "MANDANT_STRIPE_API"
 # A person waits for it; the worker's lease is longer than all calls of one row together.
 TIMEOUT_SECONDS = 20
 CENTS = 100
+# It tells each request by name; failures are told by who asked.
+logging.getLogger("stripe").setLevel(logging.ERROR)
 
 
 class Unreachable(BillingError):

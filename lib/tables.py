@@ -1207,6 +1207,8 @@ debits = Table(
     CheckConstraint("(returned_at IS NULL) = (return_reason = '')", name="return_has_reason"),
     Index("debits_run_id_idx", "run_id", "id"),
     Index("debits_mandate_id_idx", "mandate_id"),
+    # For drafts that are deleted by the thousand, too: each is looked for here.
+    Index("debits_invoice_id_idx", "invoice_id"),
     # An invoice is in one run until it came back.
     Index("debits_once_key", "invoice_id", unique=True, postgresql_where=text("returned_at IS NULL")),
 )

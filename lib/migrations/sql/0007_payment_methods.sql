@@ -80,6 +80,7 @@ CREATE TABLE debits (
 );
 CREATE INDEX debits_run_id_idx ON debits (run_id, id);
 CREATE INDEX debits_mandate_id_idx ON debits (mandate_id);
+CREATE INDEX debits_invoice_id_idx ON debits (invoice_id);
 -- An invoice is in one run until it came back.
 CREATE UNIQUE INDEX debits_once_key ON debits (invoice_id) WHERE returned_at IS NULL;
 CREATE TRIGGER debits_never_deleted BEFORE DELETE OR TRUNCATE ON debits EXECUTE FUNCTION append_only();
