@@ -76,7 +76,7 @@ def _tiers(drawn: list[tuple[int, int]]) -> list[Tier]:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offered=tier_lists, quantity=st.integers(0, 250))
 def test_a_unit_more_never_costs_less(conn: Connection, people: People, offered: list[Tier], quantity: int) -> None:
     with conn.begin_nested() as nested:
@@ -270,7 +270,7 @@ def test_moving_ips_between_internal_and_external_costs_nothing(conn: Connection
     assert before[ada, ips, JUNE].amount == Decimal("460.00")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     offered=tier_lists,
     quantity=st.integers(1, 300),
@@ -299,7 +299,7 @@ def test_however_often_ips_are_moved_the_month_costs_the_same(
     assert moved == (parts, charges)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offered=tier_lists, quantity=st.integers(1, 200), split=st.integers(2, 30))
 def test_parts_of_a_divided_month_add_up(
     conn: Connection, people: People, offered: list[Tier], quantity: int, split: int
@@ -416,7 +416,7 @@ def draw_redeemed(
     booked.insert(draw(st.integers(0, len(booked))), oracle.Booking(key.until, 0, key=code))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ledger=ledgers_of_companies())
 def test_random_ledgers_cost_what_the_oracle_says(conn: Connection, people: People, ledger: oracle.Ledger) -> None:
     """Charges equal the oracle's; lines are sums of their parts, and charges sums of lines (rows N8, N11)."""

@@ -25,7 +25,8 @@ def violations(page: Page, *, dark: bool = False) -> list[str]:
     apart = STREAMLITS_OWN + (OWN_IN_THE_DARK if dark else [])
     excluded = {"exclude": [[selector] for selector in apart]}
     # What axe would fetch first, the files of styles and sounds, no rule of ours looks at.
-    options = {"resultTypes": ["violations"], "preload": False}
+    # What `region` finds is of moderate impact, and it takes long to look.
+    options = {"resultTypes": ["violations"], "preload": False, "rules": {"region": {"enabled": False}}}
     found = Axe().run(page, context=excluded, options=options).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:300]}"
