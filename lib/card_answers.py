@@ -18,8 +18,7 @@ from lib.stripe_client import Refused, Unreachable
 from lib.stripe_requests import DAY, DONE_WAITS, OPEN_WAITS, Claimed, claim, step, write
 from lib.tables import stripe_cards, stripe_requests
 
-# Stripe knows a request by its key for a day: a charge is not asked for again after that.
-MOST_CHARGES = 30
+_GIVEN_UP = "Stripe did not answer for hours, and is not asked again. Look in its dashboard whether it was done."
 _log = logging.getLogger("mandant.cards")
 
 
@@ -57,6 +56,8 @@ def carry_out(request_id: int) -> str:
 def _look(claimed: Claimed) -> None:
     """Ask, and note what came of it. No transaction is open while Stripe is talked to."""
     try:
+        if claimed.stale and claimed.state == "new" and claimed.kind != "erasure":
+            raise Refused(_GIVEN_UP)
         with db.transaction() as conn:
             secret, mode = stripe_account.secret(conn)
         if mode != claimed.mode:
@@ -124,8 +125,6 @@ def _charge(claimed: Claimed, secret: str) -> None:
     # Only before the first attempt: an answer that was lost may have charged it, and is asked for by the same key.
     if claimed.attempts == 1 and not _still_wanted(claimed):
         raise Refused("The invoice was paid otherwise meanwhile, so the card was not charged.")
-    if claimed.attempts > MOST_CHARGES:
-        raise Refused("Stripe did not answer for hours. Look in its dashboard whether the card was charged.")
     with db.transaction() as conn:
         number = _number(conn, claimed)
         card = conn.execute(
@@ -133,7 +132,7 @@ def _charge(claimed: Claimed, secret: str) -> None:
             {"id": claimed.customer_id, "mode": claimed.mode},
         ).one_or_none()
     if card is None or not card.payment_method:
-        raise Refused("The saved card was removed meanwhile, so it was not charged.")
+        raise Refused("The saved card was removed meanwhile. Look at Stripe whether it was charged before.")
     assert claimed.amount is not None
     made = stripe_client.charge(
         secret, customer=card.stripe_customer, payment_method=card.payment_method, amount=claimed.amount,
@@ -265,12 +264,7 @@ def _refused(claimed: Claimed, refusal: Refused) -> None:
 
 def _again(claimed: Claimed, reason: str) -> None:
     with db.transaction() as conn:
-        write(
-            conn,
-            claimed,
-            last_error=reason,
-            due_minutes=step(OPEN_WAITS, claimed.attempts, last=True),
-        )
+        write(conn, claimed, last_error=reason, due_minutes=step(OPEN_WAITS, claimed.attempts, last=True))
 
 
 def _wait(conn: Connection, claimed: Claimed) -> None:

@@ -197,7 +197,7 @@ def _ask(conn: Connection, kind: str, customer_id: int, *, return_to: str, user:
         raise Conflict("This customer was deleted and its data erased: nothing more is sent to Stripe about it.")
     if kind != "charge" and not _BASE.fullmatch(return_to):
         raise Invalid("The way back from Stripe is no address of ours.")
-    _, mode = stripe_account.secret(conn)
+    _, mode = stripe_account.secret(conn, hold=True)
     request_id: int = conn.execute(
         insert(stripe_requests)
         .values(

@@ -52,9 +52,13 @@ def ready(conn: Connection) -> bool:
     return bool(conn.scalar(text("SELECT secret_key IS NOT NULL FROM stripe_account")))
 
 
-def secret(conn: Connection) -> tuple[str, str]:
-    """The secret key in the clear, and its mode. Raises Conflict where there is none."""
-    row = conn.execute(select(table.c.secret_key, table.c.mode)).one()
+def secret(conn: Connection, *, hold: bool = False) -> tuple[str, str]:
+    """The secret key in the clear, and its mode. Raises Conflict where there is none.
+
+    With `hold` nobody changes the keys until the transaction ends.
+    """
+    query = select(table.c.secret_key, table.c.mode)
+    row = conn.execute(query.with_for_update(read=True) if hold else query).one()
     if row.secret_key is None:
         raise Conflict(NOT_READY)
     return vault.opened(row.secret_key, about=_about("secret_key")), row.mode

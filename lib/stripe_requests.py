@@ -19,6 +19,10 @@ DONE_WAITS = (1, 2, 4, 7, 14, 30, 60)
 DAY = 24 * 60
 
 
+# Stripe knows a request by its key for a day.
+_FIELDS = {"stale": "recorded_at < now() - interval '20 hours' AS stale"}
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A request that is ours until `leased_until`."""
@@ -36,6 +40,8 @@ class Claimed:
     intent: str | None
     return_to: str
     attempts: int
+    # Stripe may have forgotten its key, and would do it a second time.
+    stale: bool
     due_at: datetime | None
     leased_until: datetime
 
@@ -49,7 +55,7 @@ def claim(conn: Connection, request_id: int | None = None) -> Claimed | None:
                  WHERE r.due_at <= now() AND coalesce(r.leased_until <= now(), true)
                  ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"""
     )
-    names = ", ".join(Claimed.__dataclass_fields__)
+    names = ", ".join(_FIELDS.get(name, name) for name in Claimed.__dataclass_fields__)
     row = conn.execute(
         text(f"""UPDATE stripe_requests SET leased_until = now() + interval '{LEASE}', attempts = attempts + 1
                   WHERE id = ({chosen}) RETURNING {names}"""),

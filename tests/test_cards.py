@@ -381,6 +381,20 @@ def test_stripe_down_is_said_and_done_later(company: Company, fake: Stripe) -> N
     assert asked(company).last_error == ""
 
 
+def test_what_stripe_may_have_forgotten_is_not_asked_again(company: Company, fake: Stripe) -> None:
+    """After a day the same key would charge a second time."""
+    save(company, fake)
+    fake.loses = 1
+    do(cards.charge, invoice(company).id, user=company.finance)
+    with db.transaction() as conn:
+        conn.execute(text("UPDATE stripe_requests SET recorded_at = now() - interval '21 hours'"))
+    fake.answered.clear()
+    look()
+    assert (asked(company).state, paid(company)) == ("failed", [])
+    assert "Look in its dashboard whether it was done" in asked(company).note
+    assert sum(one["object"] == "charge" for one in fake.objects.values()) == 1
+
+
 def test_every_create_carries_a_key(company: Company, fake: Stripe) -> None:
     save(company, fake)
     do(cards.charge, invoice(company).id, user=company.finance)
