@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from lib import (
+    billing,
     customer_users,
     db,
     links,
@@ -19,6 +21,8 @@ from lib import (
     portal_role,
     portal_scope,
     portal_sessions,
+    project_key_redemptions,
+    project_key_stock,
     registrations,
     self_service,
 )
@@ -174,6 +178,30 @@ def test_a_table_that_is_not_listed_is_refused(role: str, made: Portal) -> None:
     ):
         with acting(role) as conn, pytest.raises(ProgrammingError, match=r"permission denied|row-level security"):
             conn.execute(text(statement))
+
+
+@pytest.mark.row("G9")
+def test_a_project_key_is_seen_by_its_customer_and_opened_by_nobody(role: str, made: Portal) -> None:
+    with db.transaction() as conn:
+        conn.execute(text("UPDATE customers SET service_mode = 'managed'"))
+        key, boss = "PRJ-PORTAL-0001-ABCD", made.company.admin
+        given: dict[str, Any] = {"ips": 500, "months": 12, "purchase_price": Decimal(700), "redeem_until": None}
+        project_key_stock.add(conn, key=key, today=TODAY, user=boss, **given)
+        terms = project_key_redemptions.Terms(Decimal(1200), "once", 500, 0, True)
+        project_key_redemptions.redeem(conn, made.berta, key, terms, today=TODAY, user=boss)
+    berit, olga = signed_in(role, "berit"), signed_in(role, "olga")
+    with acting(role, berit) as conn:
+        [booked] = portal.subscription(conn, user=berit, today=TODAY)
+        assert booked.by_key == "Project key ·····ABCD until 2 Jul 2027: 1,200.00 once, at its start"
+        ips = self_service.ips(conn, user=berit, today=TODAY)
+        assert ips and (ips.quote, ips.key_price, ips.by_key) == (None, Decimal("100.00"), booked.by_key)
+        lines = billing.lines(conn, months=[date(2026, 7, 1)], customers=[made.berta])
+        assert [line.amount for line in lines if line.project_key_id] == [Decimal("1200.00")]
+        for column in ("sealed", "digest"):
+            with pytest.raises(ProgrammingError, match="permission denied"), conn.begin_nested():
+                conn.execute(text(f"SELECT {column} FROM project_keys"))
+    with acting(role, olga) as conn:
+        assert conn.scalar(text("SELECT count(id) FROM project_keys")) == 0
 
 
 def test_rows_are_those_of_the_one_customer_alone(role: str, made: Portal) -> None:

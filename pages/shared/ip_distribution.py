@@ -30,7 +30,9 @@ def open_dialog(view: View, product: Product, held: Holding, *, pending: Booking
 def _desk(view: View, product: Product, held: Holding) -> ip_dialog.Desk:
     def later() -> list[Booking]:
         with session.reading() as conn:
-            return bookings.pending(conn, view.customer.id, today=view.today, product_id=product.id)
+            found = bookings.pending(conn, view.customer.id, today=view.today, product_id=product.id)
+        # Start and end of a project key stay whatever is answered.
+        return [booking for booking in found if not booking.of_key]
 
     def quotes(quantities: Sequence[int], month: date) -> list[Quote] | None:
         with session.reading() as conn:

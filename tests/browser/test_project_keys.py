@@ -83,6 +83,13 @@ def test_a_key_is_redeemed_step_by_step_and_back(sign_in: SignIn, customer_id: i
     page.get_by_role("button", name="Change IPs").click()
     expect(dialog(page)).to_contain_text("Until then only their distribution changes")
     expect(box(page, "Total")).to_be_disabled()
+    expect(dialog(page)).not_to_contain_text("Later changes are booked")
+    dialog(page).get_by_role("slider").press("ArrowRight")
+    expect(box(page, "Internal")).to_have_value("2")
+    expect(dialog(page)).to_contain_text("as before")
+    click(page, "Book IPs")
+    expect(dialog(page)).to_have_count(0)
+    expect(page.get_by_text("500: 2 internal, 498 external")).to_be_visible()
 
 
 @pytest.mark.row("G9")

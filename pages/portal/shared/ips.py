@@ -77,7 +77,8 @@ def _pending(user: PortalUser, ips: Ips, today: date, currency: str) -> None:
         return
     st.subheader("Booked for later", anchor=False)
     for booking in ips.pending:
-        told = "cancelled" if not booking.quantity else later_changes.shown(booking, counted=True)
+        ended = "the project key ends" if booking.of_key else "cancelled"
+        told = later_changes.shown(booking, counted=True) if booking.quantity else ended
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{ui.day(booking.effective_on)}** · {ui.escaped(f'{ips.name}: {told}')}")
             st.space("stretch")
@@ -137,7 +138,7 @@ def _desk(user: PortalUser, ips: Ips, today: date, currency: str) -> ip_dialog.D
         customer="",
         product=ips.name,
         held=ips.held,
-        later=lambda: ips.pending,
+        later=lambda: [booking for booking in ips.pending if not booking.of_key],
         today=today,
         currency=currency,
         billed=ips.billed,
