@@ -18,7 +18,7 @@ MEANINGS = {
     "direct_debit": "We collect from the customer’s account, by a mandate that it signed.",
     "card": "The customer pays by card on a page of Stripe, or we charge the card that it saved there.",
     "project_key": "A project key was redeemed for the customer; its selling price is charged.",
-    "free": "Nothing is asked for: invoices name no account and no due day.",
+    "free": "Nothing is asked for, and invoices say so.",
 }
 ICONS = {
     "bank_transfer": "account_balance",
@@ -78,7 +78,7 @@ def _head(method: Method) -> None:
         many = "1 customer" if method.customers == 1 else f"{method.customers:,} customers"
         if method.customers:
             st.page_link(
-                "customers.py", label=many, query_params={"customer_payment": method.code}, width="content",
+                "customers.py", label=many, query_params={"customer_payment": method.label}, width="content",
                 help="Billed customers that have it; tests stand on their own list.",
             )  # fmt: skip
         else:
