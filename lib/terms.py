@@ -184,7 +184,9 @@ def change(
     if saved.rowcount == 0:
         raise Conflict("Somebody else changed this period after you opened it. Reload the page and try again.")
     _check_now(conn)
-    _note(conn, before, action, {before.product: (CYCLES[before.cycle], CYCLES[before.cycle])} | told, user_id)
+    _note(
+        conn, before, action, {before.kind: (None, f"{before.product}, {CYCLES[before.cycle].lower()}")} | told, user_id
+    )
 
 
 def _check_now(conn: Connection) -> None:

@@ -1,5 +1,6 @@
 """Prepaid terms: free, tests, and what only the full payment of its invoice activates, once (rows S4–S7)."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
@@ -369,6 +370,9 @@ def test_the_period_is_edited(conn: Connection, shop: Shop) -> None:
 def test_cancelled_at_expiry_and_taken_back(conn: Connection, shop: Shop) -> None:
     bought(conn, shop, shop.basic, TermAction.MONTHLY)
     act(conn, shop, "cancel", shop.basic, user=shop.sales)
+    entry = audit.entries(conn, limit=1)[0][0]
+    assert (entry.action, entry.person) == ("cancel term", "Samuel")
+    assert entry.changes == {"plan": [None, "Basic, monthly"], "ends on": [None, "2026-07-09"]}
     assert span(own(conn, shop.ada, shop.basic)) == ("active", DAY, date(2026, 7, 10))
     with pytest.raises(Conflict, match="already cancelled; it ends on 09 Jul 2026"):
         act(conn, shop, "cancel", shop.basic)
@@ -472,3 +476,31 @@ def test_a_deletion_ends_terms_with_the_billing_period(conn: Connection, shop: S
     assert prepaid.last_day == date(2026, 6, 30)
     with pytest.raises(Conflict, match="marked for deletion"):
         act(conn, shop, "withdraw", shop.basic)
+
+
+def test_a_payment_and_a_cancellation_at_once_leave_one_of_both(begin: Begin) -> None:
+    made, invoice_id = begin(issued_for_ada)
+
+    def pay_all() -> None:
+        with db.transaction() as conn:
+            payments.settle(
+                conn, [invoice_id], paid_on=DAY, method="bank_transfer", today=DAY, user=made.finance
+            )  # fmt: skip
+
+    def cancel() -> None:
+        with db.transaction() as conn:
+            issuing.cancel(conn, invoice_id, reason="Wrong", today=DAY, user=made.finance)
+
+    def tried(write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except BillingError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        paid, cancelled = pool.map(tried, (pay_all, cancel))
+    assert paid != cancelled
+    with db.transaction() as conn:
+        assert termed.states(conn, made.ada) == ["active" if paid else "void"]
+        assert checks.findings(conn) == []
