@@ -11,7 +11,7 @@ customers that it touches (`keep`), a month that nobody has rated yet is rated w
 read (`ensure_rated`), and the close re-rates all of it (`months.approve`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -300,17 +300,27 @@ def parts(conn: Connection, *, months: Sequence[date], customers: Sequence[int])
         SELECT month, customer_id, product_id, measure, from_day, until_day, days, month_days, quantity, price_id,
                first_unit, last_unit, units, unit_price, amount, project_key_id
           FROM part ORDER BY month, customer_id, product_id, from_day, first_unit"""
-    found = _run(conn, statement(select=select, customers=True), months, customers)
+    found = conn.execute(
+        text(statement(select=select, customers=True)), {"months": list(months), "customers": list(customers)}
+    )
     return [Part(**row._mapping) for row in found]
 
 
-def lines(conn: Connection, *, months: Sequence[date], customers: Sequence[int]) -> list[Line]:
-    """The lines of these customers' months, in the order of product, day and range."""
+def lines(
+    conn: Connection,
+    *,
+    months: Sequence[date],
+    customers: Sequence[int],
+    what_if: str = "",
+    values: Mapping[str, Any] | None = None,
+) -> list[Line]:
+    """The lines of these customers' months, in the order of product, day and range; `values` are those of `what_if`."""
     select = """
         SELECT month, customer_id, product_id, prorated, from_day, until_day, days, month_days, quantity, price_id,
                first_unit, last_unit, units, unit_price, amount, project_key_id
           FROM line ORDER BY month, customer_id, product_id, from_day, first_unit"""
-    found = _run(conn, statement(select=select, customers=True), months, customers)
+    rating = statement(select=select, what_if=what_if, customers=True)
+    found = conn.execute(text(rating), {**(values or {}), "months": list(months), "customers": list(customers)})
     return [Line(**row._mapping) for row in found]
 
 
@@ -537,10 +547,6 @@ def _store(
     )
     if stated.rowcount > MANY:
         conn.execute(text("ANALYZE charges (month, customer_id, product_id, amount), statements"))
-
-
-def _run(conn: Connection, sql: str, months: Sequence[date], customers: Sequence[int]) -> list[Any]:
-    return list(conn.execute(text(sql), {"months": list(months), "customers": list(customers)}))
 
 
 def differences(conn: Connection, *, months: Sequence[date]) -> list[str]:

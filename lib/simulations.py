@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lib import billing, periods, prices, products
-from lib.billing import Tier
+from lib.billing import Line, Tier
 from lib.clock import next_month
 from lib.errors import Conflict, Invalid
 from lib.fields import whole
@@ -138,6 +138,18 @@ def simulation(
         rows[row.kind].append(Compared(row.id, row.name, row.before, row.after))
     counted = rows["count"][0]
     return Simulation(rows["product"], rows["customer"], counted.id, int(counted.before))
+
+
+def lines_of(conn: Connection, scenario: Scenario, customer_id: int) -> list[Line]:
+    """How a customer's simulated amount comes about: its lines, as a document of that month would print them (row B2).
+
+    Adjustments are no lines: they stand in the simulated month as they were entered.
+    """
+    _require_month(scenario.month, _first_open(conn))
+    what_if, values = _what_ifs(conn, scenario)
+    return billing.lines(
+        conn, months=[scenario.month], customers=[customer_id], what_if=", ".join(what_if), values=values
+    )
 
 
 def export_csv(conn: Connection, scenario: Scenario) -> Iterator[bytes]:

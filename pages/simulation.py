@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -12,12 +13,12 @@ from lib.db import Connection
 from lib.errors import BillingError, Invalid
 from lib.products import Product
 from lib.simulations import Compared, NewPrice, NewQuantity, Scenario, Simulation
-from pages.shared import figures, forms, session, tier_editor, ui
+from pages.shared import figures, forms, session, simulated, tier_editor, ui
 
 PAGE = 25
 ORDERS = {"difference": "Difference, largest first", "name": "Customer", "amount": "Simulated amount, largest first"}
 QUANTITY, PERCENT = "Quantity of each chosen customer", "Percent more or fewer"
-AS_BOOKED = "As booked"
+AS_BOOKED, ASKED = "As booked", "simulated_customer"
 
 session.require_user(Permission.READ)
 
@@ -147,7 +148,7 @@ def draw_products(found: Simulation, scenario: Scenario, currency: str) -> None:
         draw_compared("Product", found.products, scenario, key="sim_products")
 
 
-def draw_compared(label: str, rows: Sequence[Compared], scenario: Scenario, *, key: str) -> None:
+def draw_compared(label: str, rows: Sequence[Compared], scenario: Scenario, *, key: str, **options: Any) -> None:
     """A table of both amounts and their difference."""
     columns = {
         "name": ui.text_column(label, width="medium"),
@@ -164,7 +165,7 @@ def draw_compared(label: str, rows: Sequence[Compared], scenario: Scenario, *, k
         }
         for row in rows
     ]
-    ui.table(shown, columns, key=key, alt=f"{label}, both months and the difference")
+    ui.table(shown, columns, key=key, alt=f"{label}, both months and the difference", **options)
 
 
 # ---------------------------------------------------------------------------------- the page
@@ -224,13 +225,29 @@ def draw_result(conn: Connection, scenario: Scenario, currency: str) -> None:
                 file_name=f"simulation-{scenario.month:%Y-%m}.csv", mime="text/csv", icon=":material/download:",
                 on_click="ignore",
             )  # fmt: skip
-        draw_compared("Customer", found.customers, scenario, key="sim_customers")
+        # Another page or order is another table: a cell that was clicked in the last one is not clicked in this.
+        table = f"sim_customers_{hash(tuple(row.id for row in found.customers))}"
+        draw_compared(
+            "Customer", found.customers, scenario, key=table, selection_mode="single-cell",
+            on_select=partial(_clicked, table, found.customers),
+        )  # fmt: skip
         pages = -(-found.customers_count // PAGE)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{found.customers_count:,} customers")
+            st.caption(
+                f"{found.customers_count:,} customers. A click on one says how its simulated amount comes about."
+            )
             st.space("stretch")
             if pages > 1:
                 st.pagination(pages, key="sim_page", max_visible_pages=7)
+    asked = st.session_state.pop(ASKED, None)
+    if asked is not None:
+        simulated.panel(scenario, asked, currency)
+
+
+def _clicked(table: str, rows: Sequence[Compared]) -> None:
+    cells = st.session_state[table].selection.cells
+    if cells:
+        st.session_state[ASKED] = rows[cells[0][0]]
 
 
 draw()

@@ -1,11 +1,13 @@
 """The Simulation page: a question, both months side by side, and refusals in words (row B4)."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.auth import Role
+from lib.simulations import Compared
 from tests import closes
 from tests.beginnings import Begin
 from tests.closes import Company
@@ -39,6 +41,25 @@ def test_next_month_beside_this_one_and_what_if(page: AppTest) -> None:
     page.radio(key="sim_way").set_value("Percent more or fewer").run()
     page.text_input(key="sim_value").set_value("-50 %").run()
     assert totals(page) == ["505.00", "295.00", "−210.00"]
+
+
+@pytest.mark.row("B2", "B4")
+def test_a_simulated_amount_says_how_it_comes_about(page: AppTest, company: Company) -> None:
+    page.selectbox(key="sim_quantity").select("ips").run()
+    page.radio(key="sim_way").set_value("Percent more or fewer").run()
+    page.text_input(key="sim_value").set_value("-50 %").run()
+    # What a click on the first row leaves for the run that follows.
+    page.session_state["simulated_customer"] = Compared(company.with_ips, "C-2 Berta AG", Decimal(460), Decimal(250))
+    page.run()
+    assert not page.exception
+    assert (page.metric[-1].label, page.metric[-1].value) == ("Net amount (EUR)", "250.00")
+    lines = next(frame.value for frame in page.dataframe if "line" in frame.value)
+    assert lines[["line", "amount"]].to_numpy().tolist() == [
+        ["1–50 of 150", "100.00"], ["51–250 of 150", "150.00"], ["Sum", "250.00"],
+    ]  # fmt: skip
+    told = [caption.value.replace("\\", "") for caption in page.caption]
+    assert any("Another quantity of Ips: -50 %." in one for one in told)
+    assert any(one.startswith("List price from June 2026: 1–50 at 2.00") for one in told)
 
 
 def test_what_is_incomplete_or_wrong_is_said(page: AppTest) -> None:

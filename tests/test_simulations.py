@@ -195,3 +195,20 @@ def test_the_rows_of_the_export_add_up(conn: Connection, company: Company) -> No
 def test_the_same_month_without_a_what_if_differs_in_nothing(conn: Connection, company: Company) -> None:
     found = simulations.simulation(conn, Scenario(JULY, JULY))
     assert found.before == found.after == Decimal("505.00")
+
+
+@pytest.mark.row("B2", "B4")
+def test_the_lines_of_a_simulated_amount_add_up_to_it(conn: Connection, company: Company) -> None:
+    dearer = NewPrice(company.ips, ledgers.tiers((1, 100, "2"), (101, None, "1.5")))
+    fewer = NewQuantity(company.ips, quantity=200)
+    for scenario in (
+        Scenario(month=JULY, against=JUNE),
+        Scenario(month=JULY, against=JUNE, price=dearer),
+        Scenario(month=JULY, against=JUNE, customers=(company.with_ips,), quantity=fewer),
+        Scenario(month=JULY, against=JUNE, customers=(company.with_ips,), price=dearer, quantity=fewer),
+    ):
+        found = {row.id: row.after for row in simulations.simulation(conn, scenario).customers}
+        lines = simulations.lines_of(conn, scenario, company.with_ips)
+        assert sum(line.amount or 0 for line in lines) == found[company.with_ips]
+    # 100 × 2.00 + 100 × 1.50, at the price that was typed in.
+    assert [(line.units, line.unit_price, line.price_id) for line in lines] == [(100, 2, -1), (100, Decimal("1.5"), -1)]

@@ -1,11 +1,13 @@
 """The panel that explains one amount: its lines, their parts, the price and the bookings behind it (rows N11, B2)."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
 import streamlit as st
 
 from lib import customers, explanations, prices, products, project_keys, settings, term_amounts
+from lib.billing import Line
 from lib.errors import NotFound
 from lib.explanations import Explanation
 from pages.shared import session, ui
@@ -159,6 +161,11 @@ def _lines(found: Explanation) -> None:
     if not found.lines:
         ui.empty("No day of the month counts: there is nothing to charge.")
         return
+    lines_table(found.lines, found.amount, key="explain_lines")
+
+
+def lines_table(lines: Sequence[Line], amount: Decimal | None, *, key: str) -> None:
+    """The lines of one product with their sum."""
     ui.table(
         [
             {
@@ -171,9 +178,9 @@ def _lines(found: Explanation) -> None:
                 "price": prices.price_shown(line.unit_price) if line.unit_price is not None else ui.NOTHING,
                 "amount": ui.money(line.amount),
             }
-            for line in found.lines
+            for line in lines
         ]
-        + [{"line": "Sum", "days": "", "units": "", "price": "", "amount": ui.money(found.amount)}],
+        + [{"line": "Sum", "days": "", "units": "", "price": "", "amount": ui.money(amount)}],
         {
             "line": ui.text_column("Line"),
             "days": ui.text_column("Days"),
@@ -181,7 +188,7 @@ def _lines(found: Explanation) -> None:
             "price": ui.figure_column("Unit price"),
             "amount": ui.figure_column("Amount"),
         },
-        key="explain_lines",
+        key=key,
         alt="The lines that the amount is the sum of",
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import overview_tables, term_amounts
+from lib import clock, overview_tables, term_amounts
 from lib.auth import Permission, User
 from lib.prices import described
 from pages.shared import explain, session, ui
@@ -97,7 +97,12 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
         "average": ui.figure_column("Average", width=72, help="Income by unit, for display only."),
         **_amount_columns(sees, currency),
     }
-    ui.table(table, columns, key=f"overview_prices_{month}_{offset}", alt="Income by price")
+    key = f"overview_prices_{month}_{offset}"
+    ui.table(
+        table, columns, key=key, alt="Income by price", selection_mode="single-cell",
+        on_select=partial(_open_product, key, [row.product for row in rows], month),
+    )  # fmt: skip
+    st.caption("A click on a row opens the customers behind it, each with how its amount came about.")
     if prepaid:
         st.caption(f"Besides, {ui.money(prepaid)} {currency} net was invoiced in advance; *In detail* lists it.")
     return total
@@ -135,6 +140,17 @@ def _draw_detail(month: date, offset: int, user: User, currency: str) -> int:
         on_select=partial(_explain, key, asked, month),
     )  # fmt: skip
     return total
+
+
+def _open_product(key: str, names: Sequence[str], month: date) -> None:
+    """The month of the product, customer by customer: in the Cost Overview, or while it is to come in a simulation."""
+    cells = st.session_state[key].selection.cells
+    if not cells:
+        return
+    if month > clock.month_of(session.today()):
+        st.switch_page("simulation.py", query_params={"sim_month": f"{month:%Y-%m}"})
+    named = {"cost_month": ui.month(month), "cost_product": names[cells[0][0]]}
+    st.switch_page("cost_overview.py", query_params=named)
 
 
 def _explain(key: str, asked: Sequence[tuple[int, int | None, bool]], month: date) -> None:
