@@ -169,6 +169,8 @@ def _ips(conn: Connection) -> Product:
     product = products.product_of_kind(conn, "ips")
     if product is None:
         raise Conflict("There is no product for IPs yet. An admin adds one under Prices.")
+    if not product.on_sale:
+        raise Conflict(f"{product.name_en} is withdrawn from sale.")
     return product
 
 

@@ -309,6 +309,12 @@ def test_not_in_a_closed_month(conn: Connection, shop: Shop) -> None:
     redeem(conn, shop, terms(instantly=False))
 
 
+def test_not_once_ips_are_withdrawn_from_sale(conn: Connection, shop: Shop) -> None:
+    conn.execute(text("UPDATE products SET on_sale = false WHERE kind = 'ips'"))
+    with pytest.raises(Conflict, match="is withdrawn from sale"):
+        redeem(conn, shop)
+
+
 def test_not_while_the_method_is_not_offered(conn: Connection, shop: Shop) -> None:
     conn.execute(text("UPDATE payment_methods SET active = false WHERE code = 'project_key'"))
     with pytest.raises(Invalid, match="Project key is not offered any more"):

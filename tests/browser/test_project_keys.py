@@ -93,7 +93,7 @@ def test_a_key_is_redeemed_step_by_step_and_back(sign_in: SignIn, customer_id: i
 
 
 @pytest.mark.row("G9")
-def test_an_admin_enters_a_key_and_reveals_it(sign_in: SignIn, customer_id: int) -> None:
+def test_an_admin_enters_keys_and_reveals_one(sign_in: SignIn, customer_id: int) -> None:
     page = sign_in(Role.ADMIN, "/project_keys")
     page.get_by_role("button", name="Add a key").click()
     box(page, "Key").fill("PRJ-BROWSER-2026-QRST")
@@ -101,6 +101,13 @@ def test_an_admin_enters_a_key_and_reveals_it(sign_in: SignIn, customer_id: int)
     box(page, "Purchase price, net").fill("120")
     click(page, "Add the key")
     expect(dialog(page)).to_have_count(0)
+    page.get_by_role("button", name="Import CSV").click()
+    rows = "Key;IPs;Months;Purchase price\nPRJ-BROWSER-2026-AAAA;5;1;9\nPRJ-BROWSER-2026-BBBB;5;1;9\n"
+    file = {"name": "keys.csv", "mimeType": "text/csv", "buffer": rows.encode()}
+    dialog(page).locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    click(page, "Import 2 keys")
+    expect(dialog(page)).to_have_count(0)
+    expect(page.get_by_text("4 keys", exact=True)).to_be_visible()
     page.get_by_role("combobox", name="Open a key").click()
     page.get_by_role("option", name="·····QRST").click()
     expect(dialog(page)).not_to_contain_text("PRJ-BROWSER")
