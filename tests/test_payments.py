@@ -198,7 +198,9 @@ def test_of_several_none_is_paid_where_one_can_not_be(conn: Connection, company:
     assert (payments.payments_of(conn, issued), state(conn, issued)) == ([], ("issued", GROSS))
 
 
-@pytest.mark.parametrize("statement", ["UPDATE payments SET amount = 1", "DELETE FROM payments", "TRUNCATE payments CASCADE"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE payments SET amount = 1", "DELETE FROM payments", "TRUNCATE payments CASCADE"]
+)
 def test_rows_are_never_changed(conn: Connection, company: Company, issued: int, statement: str) -> None:
     pay(conn, issued, GROSS, company.finance)
     with pytest.raises(DBAPIError, match="never changed"), conn.begin_nested():

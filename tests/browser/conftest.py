@@ -27,6 +27,13 @@ class Server:
     log: Path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A journey that fails is tried once more, and the run's last lines name it: two browsers at once are a lot."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="module")
 def app_database(server: str, template: str) -> Iterator[str]:
     """The database of this file's app, with the four people and June 2026 as the first open month."""
