@@ -192,7 +192,7 @@ def load_demo(given: argparse.Namespace) -> int:
 
 
 def work(given: argparse.Namespace) -> int:
-    """Do the work that outlives a click (mails, imports, erasures, renewals) until Ctrl-C. Any number may run at once."""
+    """Do the work that outlives a click (mails, imports, erasures, renewals) until Ctrl-C. Any number may run."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     return worker.main(parent=given.parent)
 
