@@ -97,7 +97,7 @@ tariff AS (
 # The condition is written so that the planner, which knows nothing of a CTE's columns, expects few rows here and nearly
 # all of them in `within`: of IS NULL it expects one row in 200, and joins 100,000 customers one by one.
 _KEYED = """
-keyed AS NOT MATERIALIZED (
+keyed AS MATERIALIZED (
     SELECT s.month, s.month_days, s.customer_id, s.product_id, s.measure, s.quantity, s.from_day, s.until_day, s.alone,
            s.until_day - s.from_day AS days, k.id AS project_key_id,
            CASE WHEN k.charging = 'monthly' OR k.begins BETWEEN s.from_day AND s.until_day - 1
@@ -112,10 +112,8 @@ keyed AS NOT MATERIALIZED (
               FROM stretch s JOIN products p ON p.id = s.product_id
              WHERE s.until_day > s.month AND (s.project_key_id IS NULL)::int = 0) s
       JOIN (SELECT id, charging, selling_price, purchase_price, months,
-                   (SELECT min(greatest(c.from_day, k.from_day)) FROM counting_spans c
-                     WHERE c.customer_id = k.customer_id AND c.from_day < k.until_day
-                       AND (c.until_day IS NULL OR c.until_day > k.from_day)) AS begins
-              FROM project_keys k) k ON k.id = s.project_key_id
+                   project_key_begins(customer_id, from_day, until_day) AS begins
+              FROM project_keys) k ON k.id = s.project_key_id
 )"""
 
 _PARTS = """

@@ -82,6 +82,16 @@ SELECT customer_id, product_id, quantity, from_day, until_day, project_key_id
          WHERE held <> before) kept
  WHERE quantity > 0;
 
+-- The first day of a key that counts. A function, so that the planner of each rating doesn't look at the view in it:
+-- it is asked for the few stretches by key alone.
+CREATE FUNCTION project_key_begins(of_customer bigint, first_day date, after_last date) RETURNS date
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (SELECT min(greatest(c.from_day, first_day)) FROM counting_spans c
+             WHERE c.customer_id = of_customer AND c.from_day < after_last
+               AND (c.until_day IS NULL OR c.until_day > first_day));
+END $$;
+
 CREATE OR REPLACE FUNCTION bookings_checked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM require_open(min(effective_on)) FROM new_rows;
