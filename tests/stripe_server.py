@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import stripe
+
+from tests.loopback import Answers
 
 SECRET, PUBLISHABLE, SIGNING = "sk_test_fake000000001", "pk_test_fake000000001", "whsec_fake000000001"
 LIVE_SECRET, LIVE_PUBLISHABLE = "sk_live_fake000000001", "pk_live_fake000000001"
@@ -239,19 +241,19 @@ def nested(pairs: list[tuple[str, str]]) -> Object:
     return made
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Answers(Answers):
     @property
     def stripe(self) -> Stripe:
         return self.server.stripe  # type: ignore[attr-defined,no-any-return]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         address = urlsplit(self.path)
         if address.path.startswith("/c/"):
             self._page(address.path.removeprefix("/c/"))
         else:
             self._call("GET", address.path, parse_qsl(address.query))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = parse_qsl(self.rfile.read(int(self.headers["Content-Length"] or 0)).decode())
         if self.path.startswith("/c/"):
             said = self.stripe.type_card(self.path.removeprefix("/c/"), dict(body)["number"].replace(" ", ""))
@@ -262,7 +264,7 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self._call("POST", self.path, body)
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802
         self._call("DELETE", self.path, [])
 
     def _call(self, method: str, path: str, pairs: list[tuple[str, str]]) -> None:
@@ -306,16 +308,3 @@ class _Answers(BaseHTTPRequestHandler):
             "<form method=post><label>Card number <input name=number></label><button>Go on</button></form>"
         )
         self._send(200, body.encode(), "text/html; charset=utf-8")
-
-    def _json(self, content: Object, status: int = 200) -> None:
-        self._send(status, json.dumps(content).encode(), "application/json")
-
-    def _send(self, status: int, content: bytes, kind: str, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""

@@ -1,7 +1,6 @@
 """A small OpenID Connect provider on loopback: it asks who one is, believes it, and signs it (RS256)."""
 
 import base64
-import json
 import secrets
 import threading
 import time
@@ -10,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from tests.loopback import Answers
 
 CLIENT_ID, CLIENT_SECRET = "mandant", "a secret between the two"
 
@@ -96,12 +97,12 @@ def started(people: dict[str, dict[str, Any]]) -> Iterator[Provider]:
         server.server_close()
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Answers(Answers):
     @property
     def provider(self) -> Provider:
         return self.server.provider  # type: ignore[attr-defined,no-any-return]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         address = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         if address.path == "/.well-known/openid-configuration":
@@ -116,21 +117,8 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self._send(404, b"", "text/plain")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         given = {name: values[0] for name, values in parse_qs(body).items()}
         answer = self.provider.token(given, self.headers.get("Authorization", ""))
         self._json(answer or {"error": "invalid_grant"}, 200 if answer else 400)
-
-    def _json(self, content: dict[str, Any], status: int = 200) -> None:
-        self._send(status, json.dumps(content).encode(), "application/json")
-
-    def _send(self, status: int, content: bytes, kind: str, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
