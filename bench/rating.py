@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
 from bench.servers import TODAY, Bench, filled, in_use, log, ratio, seconds
-from lib import billing, db, simulations
-from lib.billing import Tier
+from lib import billing, charges, db, simulations
 from lib.clock import month_of, next_month
+from lib.prices import Tier
 from lib.simulations import NewPrice, Scenario
 
 MONTH = next_month(month_of(TODAY), by=-1)
@@ -24,7 +24,7 @@ def figures(bench: Bench) -> list[tuple[str, float, float]]:
     url = filled(bench, "close", customers=bench.customers, months=3, documents=0)
     with in_use(url):
         with db.transaction() as conn:
-            billing.ensure_rated(conn, MONTH)
+            charges.ensure_rated(conn, MONTH)
         one = _rate_one(url, bench.runs)
         ours, rated = [], []
         for run in range(bench.runs):
@@ -70,7 +70,7 @@ def _trips(conn: psycopg.Connection) -> None:
 def _rate_and_compare() -> None:
     """What the close does before it freezes a month: rate everybody, and hold it against the charges kept ready."""
     with db.transaction() as conn:
-        assert not billing.differences(conn, months=[MONTH])
+        assert not charges.differences(conn, months=[MONTH])
 
 
 def _simulate() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, billing, customers, fields, periods
+from lib import audit, charges, customers, fields, periods
 from lib.auth import Permission, User, require
 from lib.clock import month_of
 from lib.customer_states import Action
@@ -85,7 +85,7 @@ def add(
             .values(customer_id=customer_id, recorded_by=user.id, **values)
             .returning(adjustments.c.id)
         ).scalar_one()
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     changes = audit.difference({}, values)
     audit.record(conn, "add", "adjustment", adjustment_id, user_id=user.id, customer_id=customer_id, changes=changes)
     return adjustment_id
@@ -107,7 +107,7 @@ def withdraw(conn: Connection, adjustment_id: int, *, user: User) -> None:
     if row.month < first_open:
         raise Conflict("Its month is closed. Add an adjustment with the opposite amount instead.")
     conn.execute(update(adjustments).where(adjustments.c.id == adjustment_id).values(withdrawn_at=func.now()))
-    billing.keep(conn, customers=[row.customer_id])
+    charges.keep(conn, customers=[row.customer_id])
     changes = {"amount": (row.amount, None)}
     audit.record(
         conn, "withdraw", "adjustment", adjustment_id, user_id=user.id, customer_id=row.customer_id, changes=changes

@@ -6,9 +6,7 @@ that a document prints, each rounded once; `CHARGES` sums lines. The forecast, t
 month close, the statement on a customer's page, the price calculator and the preview of a price
 change all read these; nothing else computes a price. The rules are those of `docs/billing.md`.
 
-Charges of months that are not closed are kept ready in the table `charges`: a write re-rates the
-customers that it touches (`keep`), a month that nobody has rated yet is rated when it is first
-read (`ensure_rated`), and the close re-rates all of it (`months.approve`).
+Charges of months that are not closed are kept ready by `lib/charges.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +16,6 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, text
-
-from lib.clock import month_of
 
 # ---------------------------------------------------------------------------------- the statement
 #
@@ -233,9 +229,6 @@ def statement(*, select: str, what_if: str = "", customers: bool = False, rated:
     return f"WITH {prefix}{body} {select}"
 
 
-CHARGE_COLUMNS = "month, customer_id, product_id, start_quantity, end_quantity, changes, price_id, amount, purchase"
-
-
 # ---------------------------------------------------------------------------------- reading it
 
 
@@ -322,162 +315,7 @@ def lines(
     return [Line(**row._mapping) for row in found]
 
 
-# ---------------------------------------------------------------------------------- prices asked for
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A range of a price: each of its units costs `unit_price`. `last_unit` None: and above."""
-
-    first_unit: int
-    last_unit: int | None
-    unit_price: Decimal
-
-
-@dataclass(frozen=True)
-class Quote:
-    """What a quantity costs for a whole month, with one line per range used."""
-
-    quantity: int
-    lines: list[Line]
-
-    @property
-    def amount(self) -> Decimal:
-        """Net, the sum of the lines."""
-        return sum((line.amount or Decimal(0) for line in self.lines), Decimal("0.00"))
-
-    @property
-    def average(self) -> Decimal | None:
-        """The average price of a unit, for display only; None at 0 (`billing-rules`, Prices)."""
-        return self.amount / self.quantity if self.quantity else None
-
-
-_ASKED = """
-counting_spans AS (
-    SELECT -n AS customer_id, CAST(:month AS date) AS from_day, NULL::date AS until_day
-      FROM generate_series(1, cardinality(CAST(:quantities AS int[]))) n
-), booked_spans AS (
-    SELECT -n AS customer_id, CAST(:product_id AS bigint) AS product_id, quantity,
-           CAST(:month AS date) AS from_day, NULL::date AS until_day, NULL::bigint AS project_key_id
-      FROM unnest(CAST(:quantities AS int[])) WITH ORDINALITY AS asked(quantity, n)
-     WHERE quantity > 0
-)"""
-
-# A list price that isn't saved: it takes the place of the product's list price from its month on.
-PROPOSED_PRICE = """
-price_tiers AS (
-    SELECT price_id, first_unit, last_unit, unit_price FROM price_tiers
-    UNION ALL
-    SELECT -1, first_unit, last_unit, unit_price
-      FROM unnest(CAST(:first_units AS int[]), CAST(:last_units AS int[]), CAST(:unit_prices AS numeric[]))
-        AS proposed(first_unit, last_unit, unit_price)
-), price_spans AS (
-    SELECT price_id, product_id, customer_id, returns_to_list, from_month,
-           CASE WHEN product_id = :proposed_product AND customer_id IS NULL AND from_month < :valid_from
-                THEN least(until_month, CAST(:valid_from AS date)) ELSE until_month END AS until_month
-      FROM price_spans
-     WHERE NOT (product_id = :proposed_product AND customer_id IS NULL AND from_month = :valid_from)
-    UNION ALL
-    SELECT -1, :proposed_product, NULL, false, CAST(:valid_from AS date),
-           (SELECT min(from_month) FROM price_spans
-             WHERE product_id = :proposed_product AND customer_id IS NULL AND from_month > :valid_from)
-)"""
-
-
-def proposal(product_id: int, tiers: Sequence[Tier], *, valid_from: date) -> dict[str, Any]:
-    """The parameters of PROPOSED_PRICE."""
-    return {
-        "proposed_product": product_id,
-        "valid_from": valid_from,
-        "first_units": [tier.first_unit for tier in tiers],
-        "last_units": [tier.last_unit for tier in tiers],
-        "unit_prices": [tier.unit_price for tier in tiers],
-    }
-
-
-def quotes(
-    conn: Connection, product_id: int, *, quantities: Sequence[int], month: date, tiers: Sequence[Tier] | None = None
-) -> list[Quote]:
-    """What each quantity costs in a whole month at the list price, or at ranges not saved yet (row G15)."""
-    select = """
-        SELECT month, customer_id, product_id, prorated, from_day, until_day, days, month_days, quantity, price_id,
-               first_unit, last_unit, units, unit_price, amount, project_key_id
-          FROM line ORDER BY customer_id DESC, first_unit"""
-    values: dict[str, Any] = {
-        "months": [month],
-        "month": month,
-        "quantities": list(quantities),
-        "product_id": product_id,
-    }
-    what_if = _ASKED
-    if tiers is not None:
-        what_if += "," + PROPOSED_PRICE
-        values |= proposal(product_id, tiers, valid_from=month)
-    found: dict[int, list[Line]] = {}
-    for row in conn.execute(text(statement(select=select, what_if=what_if)), values):
-        found.setdefault(-row.customer_id - 1, []).append(Line(**row._mapping))
-    return [Quote(quantity, found.get(index, [])) for index, quantity in enumerate(quantities)]
-
-
-# ---------------------------------------------------------------------------------- keeping charges ready
-
-# After so many new rows the planner's statistics are too old for the reads that follow.
-MANY = 5_000
-
-
-def keep(conn: Connection, *, customers: Sequence[int] | None, first_month: date | None = None) -> None:
-    """Re-rate these customers (None: all) in every month that is rated and not closed, from `first_month` on.
-
-    Called by each write that can change charges, in its transaction.
-    """
-    if customers is not None and not customers:
-        return
-    months = list(
-        conn.scalars(
-            text("""SELECT month FROM rated_months
-                     WHERE month >= greatest(open_month(), CAST(:first AS date)) ORDER BY month"""),
-            {"first": first_month},
-        )
-    )
-    if months:
-        _store(conn, months, customers)
-
-
-def ensure_rated(conn: Connection, *months: date) -> None:
-    """Rate the open months among these that nobody has read yet, so that their charges are ready.
-
-    Takes the open month's row FOR UPDATE: no booking can slip in between rating and storing.
-    """
-    missing = text("""
-        SELECT month FROM unnest(CAST(:months AS date[])) AS month
-         WHERE month >= (SELECT open_month()) AND month NOT IN (SELECT month FROM rated_months)""")
-    if not conn.scalars(missing, {"months": list(months)}).all():
-        return
-    conn.execute(text("SELECT month FROM months WHERE state = 'open' FOR UPDATE"))
-    # Looked at again: somebody may have rated or closed them while we waited.
-    wanted = list(conn.scalars(missing, {"months": list(months)}))
-    if wanted:
-        conn.execute(text("INSERT INTO rated_months SELECT unnest(CAST(:months AS date[]))"), {"months": wanted})
-        _store(conn, wanted, None)
-
-
-def rate_to_close(conn: Connection, month: date) -> None:
-    """Rate a month that nobody has read yet and that is closed in this transaction.
-
-    Each statement with an amount gets the id of its document, which the close then writes. The
-    caller holds the month's row FOR UPDATE.
-    """
-    conn.execute(text("INSERT INTO rated_months (month) VALUES (:month)"), {"month": month})
-    _store(conn, [month], None, invoice_id="CASE WHEN amount <> 0 THEN nextval('invoices_id_seq') END")
-
-
-def open_months(conn: Connection, *, today: date) -> list[date]:
-    """The months from the first open one to the one of `today`: those whose charges are a forecast."""
-    found = conn.scalars(
-        text("""SELECT generate_series(open_month()::timestamp, CAST(:last AS timestamp), interval '1 month')::date"""),
-        {"last": month_of(today)},
-    )
-    return list(found)
+# ---------------------------------------------------------------------------------- everybody at once
 
 
 def allow_memory(conn: Connection) -> None:
@@ -504,70 +342,3 @@ def rate_all(conn: Connection, months: Sequence[date]) -> None:
         # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
         conn.execute(text(f"ANALYZE rated_{table}"))
     conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))
-
-
-# How many of the IPs that a customer has at a month's end are internal: as the last booking until then says.
-_SHARES = """
-share AS (
-    SELECT DISTINCT ON (m.month, b.customer_id) m.month, b.customer_id, b.product_id, b.internal
-      FROM unnest(CAST(:months AS date[])) AS m(month)
-      JOIN standing_bookings b ON b.product_id = (SELECT id FROM products WHERE kind = 'ips')
-       AND b.effective_on < (m.month + interval '1 month')::date {booked}
-     ORDER BY m.month, b.customer_id, b.effective_on DESC
-)"""
-
-
-def _store(
-    conn: Connection, months: Sequence[date], customers: Sequence[int] | None, *, invoice_id: str = "NULL"
-) -> None:
-    narrowed = "" if customers is None else "AND customer_id = ANY(CAST(:customers AS bigint[]))"
-    values = {"months": list(months), "customers": None if customers is None else list(customers)}
-    if customers is None:
-        rate_all(conn, months)
-    for table in ("charges", "statements"):
-        conn.execute(text(f"DELETE FROM {table} WHERE month = ANY(CAST(:months AS date[])) {narrowed}"), values)
-    everyone = customers is None
-    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", customers=not everyone, rated=everyone)
-    stated = conn.execute(
-        text(f"""
-            WITH stored AS (
-                INSERT INTO charges ({CHARGE_COLUMNS}, internal)
-                WITH {_SHARES.format(booked=narrowed.replace("customer_id", "b.customer_id"))}
-                SELECT r.*, CASE WHEN r.end_quantity > 0 THEN s.internal END
-                  FROM ({rating}) r LEFT JOIN share s USING (month, customer_id, product_id)
-                RETURNING month, customer_id, amount
-            )
-            INSERT INTO statements (month, customer_id, amount, invoice_id)
-            SELECT month, customer_id, amount, {invoice_id}
-              FROM (SELECT month, customer_id, CASE WHEN count(amount) = count(*) THEN sum(amount) END AS amount
-                      FROM stored GROUP BY month, customer_id ORDER BY month, customer_id) added"""),
-        values,
-    )
-    if stated.rowcount > MANY:
-        conn.execute(text("ANALYZE charges (month, customer_id, product_id, amount), statements"))
-
-
-def differences(conn: Connection, *, months: Sequence[date]) -> list[str]:
-    """Where the stored charges of these months are not what a full rating gives, in words; none is right.
-
-    Leaves the rating in this transaction (`rate_all`).
-    """
-    rate_all(conn, months)
-    rating = statement(select=f"SELECT {CHARGE_COLUMNS} FROM charge", rated=True)
-    columns = "start_quantity, end_quantity, changes, price_id, amount, purchase"
-    found = conn.execute(
-        text(f"""
-            WITH rating AS MATERIALIZED ({rating})
-            SELECT month, customer_id, product_id, s.amount AS stored, r.amount AS right_amount
-              FROM rating r
-              FULL JOIN (SELECT * FROM charges WHERE month = ANY(CAST(:months AS date[]))) s
-              USING (month, customer_id, product_id)
-             WHERE (s.{columns.replace(", ", ", s.")}) IS DISTINCT FROM (r.{columns.replace(", ", ", r.")})
-             ORDER BY month, customer_id, product_id LIMIT 1000"""),
-        {"months": list(months)},
-    )
-    return [
-        f"{row.month:%Y-%m} customer {row.customer_id} product {row.product_id}: "
-        f"{row.stored} kept, {row.right_amount} rated"
-        for row in found
-    ]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
-from lib import audit, billing, customer_states, customers, fields, periods, products, project_keys
+from lib import audit, charges, customer_states, customers, fields, periods, products, project_keys
 from lib.auth import Permission, PortalUser, User, require, require_own
 from lib.clock import month_of, next_month
 from lib.db import conflicts
@@ -148,7 +148,7 @@ def book(
     if ends_on is not None:
         rows.append((next_day(ends_on), 0, *split_of_none(product)))
     append(conn, customer_id, product, rows, user, project_key_id=key_id)
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {
         product.name_en: (held.quantity, quantity),
         "from": (None, effective_on),
@@ -185,7 +185,7 @@ def take_back(conn: Connection, booking_id: int, *, today: date, user: User | Po
         key = project_keys.key(conn, booking.project_key_id or 0)
         raise Conflict(f"It belongs to project key {key.masked}, which was redeemed and can't be taken back.")
     void(conn, [booking], user)
-    billing.keep(conn, customers=[booking.customer_id])
+    charges.keep(conn, customers=[booking.customer_id])
     changes: dict[str, audit.Change] = {product.name_en: (booking.quantity, None), "from": (booking.effective_on, None)}
     audit.record(
         conn, "take back", "booking", product.code, customer_id=booking.customer_id, changes=changes,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func
 
 from lib import (
     audit,
-    billing,
+    charges,
     customer_fields,
     customer_states,
     customers,
@@ -172,11 +172,11 @@ def _write(
             customers.rewrite_all(conn, ids, tags=func.array_remove(table.c.tags, change.value))
         case Kind.END_DATE:
             customers.move_ends(conn, chosen, change.value, first_open=first_open, today=today, user=user)
-            billing.keep(conn, customers=ids)
+            charges.keep(conn, customers=ids)
         case Kind.DEACTIVATE:
             customers.rewrite_all(conn, ids, active=False, deactivation_reason=change.value)
             lifecycles.change_from(conn, ids, max(today, first_open), user, active=False)
-            billing.keep(conn, customers=ids)
+            charges.keep(conn, customers=ids)
         case _:
             customers.rewrite_all(conn, ids, **{str(change.kind): change.value})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import charges
 
 # Of one kind so many are shown; the rest is counted.
 MOST_SHOWN = 20
@@ -199,7 +199,7 @@ def findings(conn: Connection, *, progress: Callable[[str], None] = lambda rule:
 def _differences(conn: Connection) -> list[str]:
     """A month at a time: two years of 100,000 customers at once would not fit into memory."""
     months = conn.scalars(text("SELECT month FROM rated_months ORDER BY month")).all()
-    return [difference for month in months for difference in billing.differences(conn, months=[month])]
+    return [difference for month in months for difference in charges.differences(conn, months=[month])]
 
 
 def _shortened(rule: str, details: list[str]) -> list[Finding]:

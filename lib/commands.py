@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 from lib import (
     audit,
     backups,
-    billing,
     checks,
     clock,
     customer_exports,
@@ -32,6 +31,7 @@ from lib import (
     prices,
     products,
     project_key_stock,
+    quotes,
     report_files,
     report_filters,
     second_factors,
@@ -103,7 +103,7 @@ def quote(given: argparse.Namespace) -> int:
         if ips is None:
             raise Conflict("There is no product of the kind IP scans yet. Add it under Prices.")
         month = clock.month_of(clock.today(conn))
-        [found] = billing.quotes(conn, ips.id, quantities=[given.quantity], month=month)
+        [found] = quotes.quotes(conn, ips.id, quantities=[given.quantity], month=month)
         currency = settings.company(conn).currency
     if any(line.amount is None for line in found.lines):
         raise Conflict(f"{ips.name_en} has no price in {month:%B %Y}. Set one under Self-Service.")

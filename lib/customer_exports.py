@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import billing, customer_fields, customer_lists, fields
+from lib import charges, customer_fields, customer_lists, fields
 from lib.clock import month_of
 from lib.customer_lists import Filters
 from lib.errors import Invalid
@@ -161,7 +161,7 @@ def export_csv(conn: Connection, filters: Filters, *, today: date, german: bool 
 
 
 def _batches(conn: Connection, filters: Filters, today: date) -> Iterator[list[dict[str, Any]]]:
-    billing.ensure_rated(conn, month_of(today))
+    charges.ensure_rated(conn, month_of(today))
     ids = customer_lists.chosen(conn, filters, today=today, limit=None)
     columns = ", ".join(f"c.{name}" for name in ("id", *_STORED))
     statement = text(f"SELECT {columns} FROM customers c WHERE c.id = ANY(CAST(:ids AS bigint[]))")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import billing, project_keys, quota_warnings
+from lib import billing, charges, project_keys, quota_warnings
 from lib.audit import like_escaped
 from lib.clock import month_of
 from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
@@ -130,7 +130,7 @@ def listing(
     offset: int = 0,
 ) -> Listing:
     """One page with the counts of both phases, whichever of them `filters` names."""
-    billing.ensure_rated(conn, month_of(today))
+    charges.ensure_rated(conn, month_of(today))
     wanted = _Wanted(order, descending, limit, offset)
     narrow = filters.search.strip() or filters.statuses or filters.quota_warnings or filters.tags
     found = _searched(conn, filters, today, wanted) if narrow else None
@@ -150,7 +150,7 @@ def page(
     offset: int = 0,
 ) -> list[Row]:
     """The customers of one page of the list, in its order. `order` is one of ORDERS."""
-    billing.ensure_rated(conn, month_of(today))
+    charges.ensure_rated(conn, month_of(today))
     return rows(conn, _ids(conn, filters, today, _Wanted(order, descending, limit, offset)), today=today)
 
 

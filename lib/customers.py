@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 
 from lib import (
     audit,
-    billing,
+    charges,
     customer_fields,
     customer_states,
     fields,
@@ -402,7 +402,7 @@ def rewrite_all(conn: Connection, customer_ids: Sequence[int], **values: Any) ->
 
 
 def _done(conn: Connection, action: str, before: Customer, user: User, **after: Any) -> None:
-    billing.keep(conn, customers=[before.id])
+    charges.keep(conn, customers=[before.id])
     shown = vars(before) | {"phase": PHASES[before.phase]}
     _record(conn, action, before, user, audit.difference(shown, after))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, billing, clock, customers, db, erasures, periods, sessions
+from lib import audit, charges, clock, customers, db, erasures, periods, sessions
 from lib.auth import Permission, User, require
 from lib.clock import month_of, next_month
 from lib.customer_states import Action
@@ -196,7 +196,7 @@ def mark(conn: Connection, customer_id: int, *, typed: str = "", today: date, us
             ends_on_before=before.ends_on,
         )
     )
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     changes = audit.difference({"ends_on": before.ends_on}, {"ends_on": ends_on})
     audit.record(conn, "mark for deletion", "customer", customer_id, user_id=user.id, customer_id=customer_id,
                  changes=changes)  # fmt: skip
@@ -226,7 +226,7 @@ def take_back(conn: Connection, customer_id: int, *, today: date, user: User) ->
         .where(deletions.c.id == standing.id)
         .values(taken_back_at=func.now(), taken_back_by=user.id, last_error="")
     )
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     changes = audit.difference({"ends_on": before.ends_on}, {"ends_on": standing.ends_on_before})
     audit.record(conn, "take deletion back", "customer", customer_id, user_id=user.id, customer_id=customer_id,
                  changes=changes)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, db, demo_seed, drafts, issuing, vat
+from lib import audit, billing, charges, db, demo_seed, drafts, issuing, periods, vat
 from lib import months as month_close
 from lib.auth import Role, User
 from lib.clock import month_of, months_between, next_month
@@ -171,7 +171,7 @@ def fill(
         issuing.issue_month(conn, month, today=day, user=finance)
         month_close.lock(conn, month, user=finance)
     progress("Charges of the open months")
-    billing.ensure_rated(conn, *billing.open_months(conn, today=today))
+    charges.ensure_rated(conn, *periods.open_months(conn, today=today))
 
 
 def vacuum() -> None:
@@ -215,7 +215,7 @@ def _closing_day(month: date) -> date:
 
 def _close_by_sql(conn: Connection, closed: list[date], user: User) -> None:
     """Rate months at once and close them without drafting documents."""
-    billing.ensure_rated(conn, *closed)
+    charges.ensure_rated(conn, *closed)
     for month in closed:
         values = {"month": month, "following": next_month(month), "user": user.id}
         for change in (

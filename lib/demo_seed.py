@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from lib import prices, products, second_factors, settings, staff
 from lib.auth import Role, User
-from lib.billing import Tier
 from lib.errors import Conflict
+from lib.prices import Tier
 
 SEED = Path(__file__).parents[1] / "data" / "seed"
 # Role, user name, password. They are printed by `make run` and known to everybody: for demos only.

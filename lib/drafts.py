@@ -45,7 +45,7 @@ class DraftLine:
 # ------------------------------------------------------------------------------ from statements
 
 # A statement gets its document's id before the document is written. Where the close has just rated the
-# month, it has it already (`billing.rate_to_close`).
+# month, it has it already (`charges.rate_to_close`).
 _LINKED = """
 UPDATE statements s SET invoice_id = d.invoice_id
   FROM (SELECT customer_id, nextval('invoices_id_seq') AS invoice_id

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing, bookings, periods, prices
+from lib import billing, bookings, periods, prices, quotes
 from lib.auth import PortalUser, User
-from lib.billing import Quote
 from lib.clock import month_of, next_month
+from lib.quotes import Quote
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def whole_months(
     price = prices.version_in(conn, product_id, month=month, customer_id=customer_id)
     if price is None:
         return None
-    return billing.quotes(conn, product_id, quantities=quantities, month=month, tiers=price.tiers)
+    return quotes.quotes(conn, product_id, quantities=quantities, month=month, tiers=price.tiers)
 
 
 def _stated(conn: Connection, customer_id: int, months: list[date]) -> dict[date, Decimal | None]:

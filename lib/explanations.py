@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, bookings, customers, prices, products, project_keys
+from lib import adjustments, billing, bookings, charges, customers, prices, products, project_keys
 from lib.adjustments import Adjustment
 from lib.billing import Line, Part
 from lib.bookings import Booking
@@ -47,7 +47,7 @@ class Explanation:
 
 def explanation(conn: Connection, customer_id: int, product_id: int, *, month: date) -> Explanation:
     """All that one amount of the Cost Overview rests on. Raises NotFound where nothing was charged."""
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     charge = conn.execute(
         text("""SELECT h.*, month < open_month() AS final FROM charges h
                  WHERE month = :month AND customer_id = :customer AND product_id = :product"""),
@@ -78,9 +78,9 @@ def explanation(conn: Connection, customer_id: int, product_id: int, *, month: d
     )
 
 
-def charges(conn: Connection, customer_id: int, *, month: date) -> list[Charge]:
+def charges_in(conn: Connection, customer_id: int, *, month: date) -> list[Charge]:
     """What a customer's month is the sum of: its charge of each product, in the order of documents."""
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     found = conn.execute(
         text("""SELECT c.month, c.product_id, p.name_en AS product, p.kind, c.start_quantity, c.changes,
                        c.end_quantity, c.amount

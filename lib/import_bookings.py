@@ -271,7 +271,7 @@ def _told(row: Planned) -> Mapping[str, Change]:
 def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: User) -> None:
     """Append these rows of a plan that was made with `hold` to the ledger, with an audit entry each.
 
-    The caller rates afterwards (`billing.keep`). Raises Conflict for a second plan at a time.
+    The caller rates afterwards (`charges.keep`). Raises Conflict for a second plan at a time.
     """
     append(conn, rows, user=user)
     if any(row.after[0].kind in products.IN_ADVANCE for row in rows):

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import billing, import_bookings, import_customers
+from lib import billing, charges, import_bookings, import_customers, periods
 from lib.auth import User
 from lib.import_plans import Plan, Planned, id_array
 
@@ -83,8 +83,8 @@ def _of(
     conn: Connection, planned: Plan, rows: Sequence[Planned], write: Callable[[], set[int]], *, today: date
 ) -> Effect:
     ids = id_array(row.customer_id for row in rows)
-    months = billing.open_months(conn, today=today)
-    billing.ensure_rated(conn, *months)
+    months = periods.open_months(conn, today=today)
+    charges.ensure_rated(conn, *months)
     before = _amounts(conn, months, ids)
     with conn.begin_nested() as dry_run:
         second_plans = write()

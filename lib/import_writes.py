@@ -5,7 +5,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from lib import billing, import_bookings, import_customers, import_people, import_usage
+from lib import billing, charges, import_bookings, import_customers, import_people, import_usage
 from lib.auth import User
 from lib.import_fields import Kind
 from lib.import_kinds import BOOKINGS, CONTACTS, CUSTOMERS, USAGE, USERS
@@ -61,9 +61,9 @@ def write(
         done += len(rows)
         progress(done)
     if kind is BOOKINGS:
-        billing.keep(conn, customers=sorted({row.customer_id for row in changing}))
+        charges.keep(conn, customers=sorted({row.customer_id for row in changing}))
     if kind is CUSTOMERS and (moved := import_customers.moving(plan, changing)):
-        billing.keep(conn, customers=sorted(row.customer_id for row in moved))
+        charges.keep(conn, customers=sorted(row.customer_id for row in moved))
 
 
 def refuse_second_plans(rows: Rows, plan: Plan, customers: set[int]) -> None:

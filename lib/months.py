@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, drafts, issuing, periods, vat
+from lib import audit, charges, drafts, issuing, periods, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.errors import Conflict, NotFound
@@ -155,7 +155,7 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
 
 def months(conn: Connection, *, today: date) -> list[Month]:
     """All months from the first closed one to today's, the newest first."""
-    billing.ensure_rated(conn, *billing.open_months(conn, today=today))
+    charges.ensure_rated(conn, *periods.open_months(conn, today=today))
     last = max(periods.open_month(conn) or today.replace(day=1), today.replace(day=1))
     found = conn.execute(
         text("""
@@ -190,7 +190,7 @@ def known(conn: Connection) -> list[date]:
 
 def preview(conn: Connection, month: date, *, today: date) -> Preview:
     """What approving the month would bill, by product, with the number of exceptions by kind. Writes nothing."""
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     values = _values(month, today)
     found = conn.execute(
         text("""SELECT p.name_en AS name, coalesce(sum(t.amount) FILTER (WHERE t.month = :month), 0) AS amount,
@@ -230,7 +230,7 @@ def exceptions(
     conn: Connection, month: date, *, today: date, kind: str | None = None, limit: int = 50, offset: int = 0
 ) -> list[ExceptionRow]:
     """The exceptions of a month by kind and name, to be looked at before it is approved."""
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     found = conn.execute(
         text(f"""{_exceptions_sql()}
             SELECT f.kind, f.customer_id, c.number, c.name, f.detail, s.amount
@@ -271,7 +271,7 @@ def approve(
     conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": following})
     progress("Drafting documents")
     drafted = drafts.from_statements(conn, month, user=user)
-    if drafted > billing.MANY:
+    if drafted > charges.MANY:
         progress("Updating statistics")
         conn.execute(text("ANALYZE invoices (id, month, state, kind, customer_id), invoice_lines (invoice_id)"))
     audit.record(conn, "approve", "month", f"{month:%Y-%m}", user_id=user.id, changes={"documents": (None, drafted)})
@@ -331,9 +331,9 @@ def _state_message(conn: Connection, month: date, wanted: str) -> str:
 def _rate_for_good(conn: Connection, month: date) -> None:
     """Store the month's charges, or hold those kept ready against a full re-rating."""
     if conn.scalar(text("SELECT true FROM rated_months WHERE month = :month"), {"month": month}) is None:
-        billing.rate_to_close(conn, month)
+        charges.rate_to_close(conn, month)
         return
-    differences = billing.differences(conn, months=[month])
+    differences = charges.differences(conn, months=[month])
     if differences:
         shown = "; ".join(differences[:3])
         raise Conflict(

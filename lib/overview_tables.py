@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import billing, reports
+from lib import charges, reports
 from lib.auth import Permission, User, require
-from lib.billing import Tier
+from lib.prices import Tier
 from lib.project_keys import MASK
 from lib.report_files import json_rows
 from lib.report_filters import Filters
@@ -130,7 +130,7 @@ def by_price(
 ) -> tuple[list[PriceRow], int]:
     """A page of the prices that charged something in this month, and how many there are."""
     require(user, Permission.READ)
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     found = conn.execute(
         text(f"""WITH found AS MATERIALIZED ({_BY_PRICE})
                  SELECT r.*, {_TIERS} AS tiers, (SELECT count(*) FROM found) AS total
@@ -162,7 +162,7 @@ def in_detail(
 ) -> tuple[list[DetailRow], int]:
     """The rows of a page of customers, by name, and how many customers there are (MOST_COUNTED + 1: more)."""
     require(user, Permission.READ)
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     filters = Filters(first=month, last=month)
     customers, ids = reports.matching(conn, filters, limit=limit, offset=offset, order="name")
     rows, values = reports.rows_statement(filters, ids=ids, purchases=True)
@@ -197,7 +197,7 @@ def export_json(conn: Connection, month: date, *, view: str, user: User) -> Iter
     prices also purchase and margin, null where they are not known.
     """
     require(user, Permission.READ)
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     ours = ""
     if user.may(Permission.SEE_PURCHASE_PRICES):
         ours = ", r.purchase::text AS purchase, (r.income - r.purchase)::text AS margin"

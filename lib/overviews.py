@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing, customer_lists, db, kept_figures, periods, quota_warnings, term_amounts
+from lib import charges, customer_lists, db, kept_figures, periods, quota_warnings, term_amounts
 from lib.auth import Permission, User, require
 from lib.clock import month_of, months_between, next_month
 from lib.clock import today as today_of
@@ -269,7 +269,7 @@ def attention(conn: Connection, *, today: date, user: User) -> list[Notice]:
 def _rate(conn: Connection, until: date) -> None:
     first_open = periods.open_month(conn)
     if first_open is not None and first_open <= until:
-        billing.ensure_rated(conn, *months_between(first_open, until))
+        charges.ensure_rated(conn, *months_between(first_open, until))
 
 
 def _nothing_closed(conn: Connection) -> bool:

@@ -21,6 +21,15 @@ def open_month(conn: Connection) -> date | None:
     return month
 
 
+def open_months(conn: Connection, *, today: date) -> list[date]:
+    """The months from the first open one to the one of `today`: those whose charges are a forecast."""
+    found = conn.scalars(
+        text("""SELECT generate_series(open_month()::timestamp, CAST(:last AS timestamp), interval '1 month')::date"""),
+        {"last": month_of(today)},
+    )
+    return list(found)
+
+
 def hold_open_month(conn: Connection, *, alone: bool = False) -> date:
     """The first open month, which no close can take until this transaction ends (FOR SHARE).
 

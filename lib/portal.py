@@ -25,10 +25,10 @@ from lib import (
     settings,
 )
 from lib.auth import PortalUser
-from lib.billing import Tier
 from lib.clock import month_of
 from lib.customer_users import CustomerUser
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
+from lib.prices import Tier
 
 # What the main user of a self-service customer edits (row G3). Not the country: VAT depends on it.
 ADDRESS = ("street", "postcode", "city", "phone")

@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing
-from lib.billing import Tier
-from lib.prices import require_tiers
+from lib import billing, quotes
+from lib.prices import Tier, require_tiers
 
 _ONLY = "booked_spans AS (SELECT * FROM booked_spans WHERE product_id = :proposed_product)"
 _ORDER = "e.individual, abs(e.after - e.before) DESC NULLS LAST, c.sort_name, c.id"
@@ -109,11 +108,11 @@ def comparison(
     """
     require_tiers(tiers)
     billing.allow_memory(conn)
-    values = billing.proposal(product_id, tiers, valid_from=valid_from) | {"months": [valid_from]}
+    values = quotes.proposal(product_id, tiers, valid_from=valid_from) | {"months": [valid_from]}
     values["customers"] = _alike(conn, values)
     select = "SELECT customer_id, price_id, end_quantity, amount FROM charge WHERE product_id = :proposed_product"
     old = billing.statement(select=select, what_if=_ONLY, customers=True)
-    new = billing.statement(select=select, what_if=f"{_ONLY},{billing.PROPOSED_PRICE}", customers=True)
+    new = billing.statement(select=select, what_if=f"{_ONLY},{quotes.PROPOSED_PRICE}", customers=True)
     return _COMPARED.format(old=old, new=new), values
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from lib import audit, document_words, mail_server, mail_templates, mails, price_effects, prices
 from lib.auth import Permission, User, require
-from lib.billing import Tier
 from lib.contacts import DOCUMENT_EMAIL
 from lib.errors import Conflict, NotFound
+from lib.prices import Tier
 
 # How many mails are written in one statement.
 CHUNK = 5_000

@@ -13,9 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, billing, customers, periods, products
+from lib import audit, charges, customers, periods, products
 from lib.auth import Permission, User, require
-from lib.billing import Tier
 from lib.customer_states import Action
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
@@ -30,6 +29,15 @@ _REFUSALS = periods.REFUSALS | {
     "tiers_are_contiguous": "The ranges start at 1, leave no gap, and the last one is open.",
     "price_tiers_no_overlap": "Two ranges overlap.",
 }
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A range of a price: each of its units costs `unit_price`. `last_unit` None: and above."""
+
+    first_unit: int
+    last_unit: int | None
+    unit_price: Decimal
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ def withdraw(conn: Connection, price_id: int, *, user: User) -> None:
     if row.valid_from < first_open:
         raise Conflict("A closed month was billed at this price, so it stays. Add a new version instead.")
     conn.execute(update(prices).where(prices.c.id == price_id).values(withdrawn_at=func.now()))
-    billing.keep(conn, customers=_touched(row.customer_id), first_month=row.valid_from)
+    charges.keep(conn, customers=_touched(row.customer_id), first_month=row.valid_from)
     audit.record(
         conn,
         "withdraw",
@@ -173,7 +181,7 @@ def set_purchase_price(
             .values(product_id=product_id, valid_from=valid_from, unit_price=unit_price, recorded_by=user.id)
             .returning(purchase_prices.c.id)
         ).scalar_one()
-    billing.keep(conn, customers=None, first_month=valid_from)
+    charges.keep(conn, customers=None, first_month=valid_from)
     changes = {product.name_en: (None, unit_price), "valid_from": (None, valid_from)}
     audit.record(conn, "set", "purchase price", price_id, user_id=user.id, changes=changes)
     return price_id
@@ -193,7 +201,7 @@ def withdraw_purchase_price(conn: Connection, price_id: int, *, user: User) -> N
     if row.valid_from < first_open:
         raise Conflict("Its month is closed, so it stays. Add a new one instead.")
     conn.execute(update(purchase_prices).where(purchase_prices.c.id == price_id).values(withdrawn_at=func.now()))
-    billing.keep(conn, customers=None, first_month=row.valid_from)
+    charges.keep(conn, customers=None, first_month=row.valid_from)
     changes = {"valid_from": (row.valid_from, None)}
     audit.record(conn, "withdraw", "purchase price", price_id, user_id=user.id, changes=changes)
 
@@ -265,7 +273,7 @@ def _add(
         ).scalar_one()
         if tiers:
             conn.execute(insert(price_tiers), [vars(tier) | {"price_id": price_id} for tier in tiers])
-    billing.keep(conn, customers=_touched(customer_id), first_month=valid_from)
+    charges.keep(conn, customers=_touched(customer_id), first_month=valid_from)
     changes = {product.name_en: (None, described(tiers) if tiers else "list price"), "valid_from": (None, valid_from)}
     audit.record(conn, "set", "price", price_id, user_id=user.id, customer_id=customer_id, changes=changes)
     return price_id

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib import audit, billing, fields, money, periods
+from lib import audit, charges, fields, money, periods
 from lib.auth import Permission, User, require
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
@@ -138,7 +138,7 @@ def edit(conn: Connection, product_id: int, *, version: int, changes: Mapping[st
     if saved.rowcount == 0:
         raise Conflict("Somebody else changed this product after you opened it. Reload and enter your change again.")
     if "measure" in values and values["measure"] != before.measure:
-        billing.keep(conn, customers=None)
+        charges.keep(conn, customers=None)
     changed = audit.difference(vars(before), values)
     if changed:
         audit.record(conn, "edit", "product", product_id, user_id=user.id, changes=changed)

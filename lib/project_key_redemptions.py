@@ -15,6 +15,7 @@ from lib import (
     audit,
     billing,
     bookings,
+    charges,
     customer_states,
     customers,
     effects,
@@ -140,7 +141,7 @@ def redeem(
     rows = [(from_day, key.ips, *split), (until_day, 0, *bookings.split_of_none(product))]
     bookings.append(conn, customer_id, product, rows, user, project_key_id=key.id)
     customers.rewrite(conn, customer_id, payment_method=METHOD)
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     _record(conn, customer, key, held, terms, (from_day, until_day), user)
 
 

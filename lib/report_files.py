@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import charges
 from lib.report_filters import Filters
 from lib.reports import rows_statement
 
@@ -42,7 +42,7 @@ def export_csv(conn: Connection, filters: Filters, *, german: bool = False, bom:
     `german` is what a German Excel opens by a double click: semicolon, decimal comma and a byte
     order mark; `bom` asks for the mark (or its absence) apart from that.
     """
-    billing.ensure_rated(conn, *filters.months)
+    charges.ensure_rated(conn, *filters.months)
     rows, values = rows_statement(filters)
     amount = "replace(amount::text, '.', ',')" if german else "amount"
     separator = ";" if german else ","
@@ -66,7 +66,7 @@ def export_json(conn: Connection, filters: Filters) -> Iterator[bytes]:
     with two decimals), state (forecast, final, no price). Product, quantities and amount are null
     for a customer without charges; the amount is null, too, where there is no price.
     """
-    billing.ensure_rated(conn, *filters.months)
+    charges.ensure_rated(conn, *filters.months)
     rows, values = rows_statement(filters)
     return json_rows(conn, f"{_JSON_ROW} FROM ({rows}) found", values)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import charges
 from lib.clock import next_month
 from lib.report_filters import Filters, asked, conditions, of_products
 from lib.term_amounts import PREPAID
@@ -91,7 +91,7 @@ def summary(conn: Connection, filters: Filters, *, charted: int = CHARTED_MONTHS
     """Totals of the range against the months before it, and the months that a chart shows."""
     window = [next_month(filters.last, by=-back) for back in range(charted - 1, -1, -1)]
     wanted = sorted({*window, *filters.months, *filters.months_before})
-    billing.ensure_rated(conn, *wanted)
+    charges.ensure_rated(conn, *wanted)
     sums = _sums(conn, filters, wanted)
     series = sums.pivot(index="month", columns="product_id", values="amount")
     before = set(filters.months_before)
@@ -116,7 +116,7 @@ def overview_page(conn: Connection, filters: Filters, *, limit: int = 25, offset
 
     Under amount, customers with something unpriced come first, those without charges last.
     """
-    billing.ensure_rated(conn, *filters.months)
+    charges.ensure_rated(conn, *filters.months)
     customers, ids = matching(conn, filters, limit=limit, offset=offset, order=order)
     statement, values = rows_statement(filters, ids=ids)
     found = conn.execute(text(statement), values)

@@ -26,13 +26,13 @@ from lib import (
     settings,
 )
 from lib.auth import PortalUser
-from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.clock import month_of, next_month
 from lib.customers import Customer
 from lib.effects import Effect
 from lib.errors import BillingError, Conflict, Invalid, NotFound
 from lib.products import Product
+from lib.quotes import Quote
 from lib.requests import once
 
 STALE = "Your IPs or their price changed after you opened this. Nothing was saved: look again, then decide."

@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import billing, periods, prices, products
-from lib.billing import Line, Tier
+from lib import billing, periods, prices, products, quotes
+from lib.billing import Line
 from lib.clock import next_month
 from lib.errors import Conflict, Invalid
 from lib.fields import whole
+from lib.prices import Tier
 from lib.report_files import HARMLESS, copied
 
 # Bookings and prices are known for longer, but nobody plans further, and each month is rated anew.
@@ -213,8 +214,8 @@ def _what_ifs(conn: Connection, scenario: Scenario) -> tuple[list[str], dict[str
     if scenario.price is not None:
         prices.require_tiers(scenario.price.tiers)
         products.product(conn, scenario.price.product_id)
-        what_if.append(billing.PROPOSED_PRICE)
-        values |= billing.proposal(scenario.price.product_id, scenario.price.tiers, valid_from=scenario.month)
+        what_if.append(quotes.PROPOSED_PRICE)
+        values |= quotes.proposal(scenario.price.product_id, scenario.price.tiers, valid_from=scenario.month)
     if scenario.quantity is not None:
         product = products.product(conn, scenario.quantity.product_id)
         _require_quantity(

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import billing
+from lib import charges, periods
 from lib.clock import month_of, next_month
 
 
@@ -68,4 +68,4 @@ def charges_of(conn: Connection, customer_id: int, *, today: date, months: int =
 
 
 def _ready(conn: Connection, today: date) -> None:
-    billing.ensure_rated(conn, *billing.open_months(conn, today=today))
+    charges.ensure_rated(conn, *periods.open_months(conn, today=today))

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, customer_states, customers, periods, products, project_keys
+from lib import audit, bookings, charges, customer_states, customers, periods, products, project_keys
 from lib.auth import Permission, User, require
 from lib.bookings import Booking
 from lib.clock import month_of, next_month
@@ -97,7 +97,7 @@ def cancel(conn: Connection, customer_id: int, *, today: date, user: User) -> da
         rows = [(first_free, 0, *bookings.split_of_none(product))]
         bookings.append(conn, customer_id, product, rows, user, cancellation=together)
         changes[product.name_en] = (on.quantity, 0)
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     audit.record(
         conn, "cancel subscription", "customer", customer_id, user_id=user.id, customer_id=customer_id, changes=changes
     )
@@ -122,7 +122,7 @@ def take_back(conn: Connection, customer_id: int, *, today: date, user: User) ->
             bookings.append(conn, customer_id, product, again, user)
         before = bookings.held_on(bookings.standing(conn, customer_id, product_id=product.id), ended.effective_on)
         changes[product.name_en] = (0, before.quantity)
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     audit.record(
         conn, "take cancellation back", "customer", customer_id, user_id=user.id, customer_id=customer_id,
         changes=changes,
@@ -159,7 +159,7 @@ def withdraw(
     periods.require_open(first_open, today, field="product")
     bookings.void(conn, bookings.all_after(conn, customer_id, product_id, today), user)
     bookings.append(conn, customer_id, product, [(today, 0, *bookings.split_of_none(product))], user)
-    billing.keep(conn, customers=[customer_id])
+    charges.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {product.name_en: (1, 0), "from": (None, today)}
     audit.record(conn, "withdraw", "booking", product.code, user_id=user.id, customer_id=customer_id, changes=changes)
 

@@ -5,12 +5,12 @@ from datetime import date
 
 import streamlit as st
 
-from lib import billing, clock, money, periods, prices, products, settings
+from lib import clock, money, periods, prices, products, quotes, settings
 from lib.auth import Permission, User
-from lib.billing import Quote, Tier
 from lib.errors import Invalid
-from lib.prices import Version
+from lib.prices import Tier, Version
 from lib.products import Product
+from lib.quotes import Quote
 from lib.settings import Company
 from pages.shared import figures, forms, numbers, price_versions, session, tier_editor, ui
 
@@ -101,7 +101,7 @@ def draw_calculator(
             st.caption(f"At the list price of {ui.month(month)}.")
         points = curve_points(asked, edited or (saved.tiers if saved else []))
         with session.reading() as conn:
-            found = billing.quotes(conn, product.id, quantities=[asked, *points], month=month, tiers=tiers)
+            found = quotes.quotes(conn, product.id, quantities=[asked, *points], month=month, tiers=tiers)
         _draw_quote(found[0], company.currency)
     return found
 

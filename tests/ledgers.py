@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from lib import billing, bookings, bulk, customers, prices, products
 from lib.auth import Role, User
-from lib.billing import Tier
+from lib.prices import Tier
 
 People = dict[Role, User]
 JUNE = date(2026, 6, 1)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from lib import bookings, customers, prices, products
 from lib.auth import Role, User
-from lib.billing import Tier
+from lib.prices import Tier
 from tests import people
 
 TODAY = date(2026, 6, 15)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from lib import backups, billing, checks, db
+from lib import backups, charges, checks, db
 from lib.errors import Conflict, Invalid
 from tests import databases, ledgers, people
 from tests.ledgers import JUNE
@@ -19,7 +19,7 @@ def filled(database: str) -> str:
         staff = people.open_company(conn, first_month=JUNE)
         ips, ada = ledgers.product(conn, staff, "ips", price=ledgers.RANGES), ledgers.customer(conn, staff)
         ledgers.book(conn, staff, ada, ips, 300, JUNE)
-        billing.ensure_rated(conn, JUNE)
+        charges.ensure_rated(conn, JUNE)
     return database
 
 

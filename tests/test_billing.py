@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, bookings, customers, prices
+from lib import adjustments, billing, bookings, charges, customers, prices, quotes
 from lib.auth import Role
-from lib.billing import Tier
+from lib.prices import Tier
 from tests import oracle
 from tests.ledgers import JUNE, RANGES, People, amounts, book, customer, product, tiers
 
@@ -46,7 +46,7 @@ def people(set_up: Any) -> People:
 def test_graduated_ranges(conn: Connection, people: People, quantity: int, expected: str) -> None:
     """Row N8: each unit costs the price of the range it falls in."""
     ips = product(conn, people, "ips", price=RANGES)
-    [quote] = billing.quotes(conn, ips, quantities=[quantity], month=JUNE)
+    [quote] = quotes.quotes(conn, ips, quantities=[quantity], month=JUNE)
     assert quote.amount == Decimal(expected)
     assert quote.amount == oracle.whole_month(as_oracle(tiers(*RANGES)), quantity)
     assert (quote.average is None) == (quantity == 0)
@@ -55,7 +55,7 @@ def test_graduated_ranges(conn: Connection, people: People, quantity: int, expec
 def test_a_quote_at_ranges_that_are_not_saved(conn: Connection, people: People) -> None:
     ips = product(conn, people, "ips", price=RANGES)
     cheap, listed = (
-        billing.quotes(conn, ips, quantities=[300], month=JUNE, tiers=offered)[0].amount
+        quotes.quotes(conn, ips, quantities=[300], month=JUNE, tiers=offered)[0].amount
         for offered in (tiers((1, None, "0.5")), None)
     )
     assert (cheap, listed) == (Decimal("150.00"), Decimal("460.00"))
@@ -81,7 +81,7 @@ def _tiers(drawn: list[tuple[int, int]]) -> list[Tier]:
 def test_a_unit_more_never_costs_less(conn: Connection, people: People, offered: list[Tier], quantity: int) -> None:
     with conn.begin_nested() as nested:
         ips = product(conn, people, "ips")
-        less, more = billing.quotes(conn, ips, quantities=[quantity, quantity + 1], month=JUNE, tiers=offered)
+        less, more = quotes.quotes(conn, ips, quantities=[quantity, quantity + 1], month=JUNE, tiers=offered)
         nested.rollback()
     assert less.amount <= more.amount
     assert less.amount == oracle.whole_month(as_oracle(offered), quantity)
@@ -224,7 +224,7 @@ def test_without_a_price_there_is_no_amount(conn: Connection, people: People, me
     book(conn, people, ada, users, 2, date(2026, 6, 5))
     book(conn, people, ada, module, 1, JUNE)
     assert rated(conn, [JUNE])[ada, users, JUNE].amount is None
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     assert conn.scalar(text("SELECT amount IS NULL FROM statements WHERE customer_id = :id"), {"id": ada})
     prices.set_list_price(conn, users, valid_from=JUNE, tiers=tiers((1, None, "0")), user=people[Role.SALES])
     assert conn.scalar(text("SELECT amount FROM statements WHERE customer_id = :id"), {"id": ada}) == Decimal("30.00")
@@ -251,7 +251,7 @@ def test_adjustments_are_charges_of_their_month(conn: Connection, people: People
         text("SELECT amount FROM charges h JOIN products p ON p.id = h.product_id WHERE p.kind = 'adjustment'")
     )
     if charged is None:  # the month was not rated yet
-        billing.ensure_rated(conn, JUNE)
+        charges.ensure_rated(conn, JUNE)
         charged = conn.scalar(text("SELECT sum(amount) FROM charges WHERE month = :month"), {"month": JUNE})
     assert charged == Decimal("87.66")
 
@@ -465,9 +465,7 @@ def belongs(part: billing.Part, line: billing.Line) -> bool:
 
 def rated(conn: Connection, months: list[date]) -> dict[tuple[int, int, date], oracle.Charge]:
     """The statement's charges of these months, apart from adjustments."""
-    found = conn.execute(
-        text(billing.statement(select=f"SELECT {billing.CHARGE_COLUMNS} FROM charge")), {"months": months}
-    )
+    found = conn.execute(text(billing.statement(select=f"SELECT {charges.COLUMNS} FROM charge")), {"months": months})
     return {
         (row.customer_id, row.product_id, row.month): oracle.Charge(
             row.start_quantity, row.end_quantity, row.changes, row.amount

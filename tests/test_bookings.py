@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit, billing, bookings, customers, months, products
+from lib import audit, bookings, charges, customers, months, products
 from lib.auth import Role
 from lib.bookings import Holding
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -395,7 +395,7 @@ def test_the_ready_charges_follow_a_booking_and_its_way_back(
     conn: Connection, people: People, customer: int, module: int
 ) -> None:
     for month in (MAY, JUNE):
-        billing.ensure_rated(conn, month)
+        charges.ensure_rated(conn, month)
 
     def charged() -> str:
         return str(conn.scalar(text("SELECT sum(amount) FROM statements WHERE month = :june"), {"june": JUNE}))

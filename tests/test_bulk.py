@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bulk, customers, lifecycles
+from lib import audit, bulk, charges, customers, lifecycles
 from lib.auth import Role
 from lib.bulk import Change, Kind
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed
@@ -32,7 +32,7 @@ def three(conn: Connection, people: People) -> list[int]:
     made = [ledgers.customer(conn, people, name) for name in ("Ada", "Berta", "Cleo")]
     for customer_id in made:
         ledgers.book(conn, people, customer_id, module, 1, JUNE)
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     return made
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import billing, checks, db
+from lib import charges, checks, db
 from tests import closes
 from tests.closes import JULY
 
@@ -11,7 +11,7 @@ from tests.closes import JULY
 def billed_in_june(conn: Connection) -> None:
     """June is closed and issued, July is open and rated."""
     closes.issued(conn)
-    billing.ensure_rated(conn, JULY)
+    charges.ensure_rated(conn, JULY)
 
 
 BEGINS_WITH = billed_in_june

@@ -13,6 +13,7 @@ from lib import (
     audit,
     billing,
     bulk,
+    charges,
     customer_fields,
     customer_lists,
     customer_offers,
@@ -231,7 +232,7 @@ def is_open(conn: Connection, session_id: int) -> bool:
 def test_a_locked_customers_users_are_out_at_once_and_its_subscription_runs_on(
     conn: Connection, company: Company
 ) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     theirs, others = portal_session(conn, company.with_users), portal_session(conn, company.with_ips)
     before = billing.lines(conn, months=[JUNE, JULY], customers=[company.with_users])
     customers.lock(conn, company.with_users, user=company.admin)

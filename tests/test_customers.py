@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, insert, text, update
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit, billing, customers, months, periods, tables
+from lib import audit, charges, customers, months, periods, tables
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers
@@ -303,7 +303,7 @@ def test_the_ready_charges_follow_each_change(conn: Connection, people: People) 
     created = ledgers.customer(conn, people, since=JUNE)
     ledgers.book(conn, people, created, module, 1, JUNE)
     for month in (MAY, JUNE):
-        billing.ensure_rated(conn, month)
+        charges.ensure_rated(conn, month)
 
     def charged() -> str:
         return str(conn.scalar(text("SELECT amount FROM statements WHERE month = :june"), {"june": JUNE}))

@@ -19,6 +19,7 @@ from lib import (
     audit,
     billing,
     bookings,
+    charges,
     checks,
     contacts,
     customer_lists,
@@ -165,7 +166,7 @@ def test_marked_its_users_are_out_and_its_subscription_ends_with_the_month(conn:
 
 
 def statements_of(conn: Connection, customer_id: int) -> list[Any]:
-    billing.ensure_rated(conn, JUNE, JULY)
+    charges.ensure_rated(conn, JUNE, JULY)
     return conn.execute(
         text("SELECT month, amount FROM statements WHERE customer_id = :id ORDER BY month"), {"id": customer_id}
     ).all()

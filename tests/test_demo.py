@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lib import (
-    billing,
+    charges,
     checks,
     contacts,
     customer_fields,
@@ -21,6 +21,7 @@ from lib import (
     issuing,
     months,
     passwords,
+    periods,
     prices,
     products,
     quota_warnings,
@@ -43,7 +44,7 @@ def demo_database(server: str, template: str) -> Iterator[str]:
         # In use only while it is loaded: fixtures that other tests bring may outlive this one.
         with databases.in_use(url), db.transaction() as conn:
             demo.load(conn, today=TODAY)
-            billing.ensure_rated(conn, *billing.open_months(conn, today=TODAY))
+            charges.ensure_rated(conn, *periods.open_months(conn, today=TODAY))
         yield url
 
 
@@ -97,7 +98,7 @@ def test_todays_ranges_are_those_of_the_billing_rules(company: Connection) -> No
 
 
 def test_every_month_is_what_a_full_rating_gives(company: Connection) -> None:
-    assert billing.differences(company, months=SEED_MONTHS) == []
+    assert charges.differences(company, months=SEED_MONTHS) == []
     assert checks.findings(company) == []
 
 
@@ -266,7 +267,7 @@ def test_another_today_closes_as_many_months(conn: Connection, today: date) -> N
         last_that_ended.replace(day=1),
     }
     assert conn.scalar(text("SELECT max(effective_on) FROM lifecycle")) <= today
-    assert billing.differences(conn, months=list(found)) == []
+    assert charges.differences(conn, months=list(found)) == []
 
 
 def test_the_files_hold_nothing_that_is_never_read() -> None:
@@ -292,7 +293,7 @@ def test_a_fill_obeys_the_rules(conn: Connection) -> None:
         ("locked", 200, 0),
         ("locked", 200, 0),
     ]
-    assert billing.differences(conn, months=[month.month for month in found]) == []
+    assert charges.differences(conn, months=[month.month for month in found]) == []
     assert checks.findings(conn) == []
     assert invoices.unbilled(conn) == []
     assert conn.scalar(text("SELECT count(*) FROM charges")) == 200 * 4 * 6

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from lib import billing, db, invoices, issuing, months, periods, postgres
+from lib import charges, db, invoices, issuing, months, periods, postgres
 from lib.auth import Role
 from tests import closes, databases, ledgers, people
 from tests.beginnings import Begin
@@ -71,7 +71,7 @@ def assert_close_completes() -> None:
     with db.transaction() as conn:
         months.lock(conn, JUNE, user=finance)
         assert closes.numbers(conn) == [f"RE-2026-{index:05d}" for index in range(1, CUSTOMERS + 1)]
-        assert billing.differences(conn, months=[JUNE]) == []
+        assert charges.differences(conn, months=[JUNE]) == []
         assert periods.open_month(conn) == JULY
 
 

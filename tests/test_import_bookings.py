@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, customers, periods, project_key_redemptions, project_key_stock
+from lib import audit, bookings, charges, customers, periods, project_key_redemptions, project_key_stock
 from lib.auth import Role, User
 from tests import ledgers
 from tests.ledgers import JUNE
@@ -64,7 +64,7 @@ def test_a_file_is_booked_rated_and_logged(shop: Shop) -> None:
         shop.users: Decimal("50.00"),
         shop.option: Decimal("26.67"),  # 50.00 × 16/30
     }
-    assert billing.differences(shop.conn, months=[JUNE]) == []
+    assert charges.differences(shop.conn, months=[JUNE]) == []
     newest = audit.entries(shop.conn, customer_id=shop.id["K-2"])[0][0]
     assert (newest.action, newest.object_type, newest.object_id) == ("book", "booking", "users")
     assert newest.changes == {"Users": [0, 1200], "from": [None, "2026-06-10"]}
@@ -244,9 +244,9 @@ def test_two_plans_at_a_time_are_refused_before_anything_is_written(shop: Shop) 
 
 def test_a_customer_made_by_a_file_is_charged_like_any_other(shop: Shop) -> None:
     apply(shop.conn, "bookings", written(HEADER, "K-1|users|2026-06-10|5|"), shop.sales)
-    billing.ensure_rated(shop.conn, JUNE)
+    charges.ensure_rated(shop.conn, JUNE)
     customers.set_end_date(shop.conn, shop.id["K-1"], ends_on=date(2026, 6, 20), today=TODAY, user=shop.sales)
-    assert billing.differences(shop.conn, months=[JUNE]) == []
+    assert charges.differences(shop.conn, months=[JUNE]) == []
 
 
 @pytest.mark.row("G9")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import billing, bookings, customers, db, drafts, invoices, issuing, months, periods, prices
+from lib import bookings, charges, customers, db, drafts, invoices, issuing, months, periods, prices
 from lib.auth import Role
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, ledgers, people
@@ -55,7 +55,7 @@ def test_approving_freezes_the_month_and_drafts_one_document_per_customer(conn: 
         (50, 2, 100), (200, Decimal("1.5"), 300), (50, Decimal("1.2"), 60)
     ]  # fmt: skip
     assert all(one.from_close for one in invoices.lines(conn, berta.id))
-    assert billing.differences(conn, months=[JUNE]) == []
+    assert charges.differences(conn, months=[JUNE]) == []
 
 
 def test_a_second_approval_drafts_nothing(conn: Connection, company: Company) -> None:
@@ -135,7 +135,7 @@ def test_a_quantity_without_a_price_blocks_the_close(conn: Connection, company: 
 
 
 def test_charges_that_differ_from_a_full_rating_stop_the_close(conn: Connection, company: Company) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     # As a defect would leave it: behind the back of the triggers and of the functions that keep charges ready.
     conn.execute(text("SET LOCAL session_replication_role = replica"))
     conn.execute(text("UPDATE charges SET amount = amount + 1 WHERE customer_id = :id"), {"id": company.with_ips})
@@ -226,7 +226,7 @@ def test_a_booking_that_waited_for_the_close_is_refused(database: str) -> None:
         closed.wait()
     assert "first open month is July 2026" in late.result()
     with db.transaction() as conn:
-        assert billing.differences(conn, months=[JUNE]) == []
+        assert charges.differences(conn, months=[JUNE]) == []
 
 
 # ---------------------------------------------------------------------------------- reopening and locking

@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from lib import db, prices, products
 from lib.auth import Role
-from lib.billing import Tier
 from lib.db import Connection
+from lib.prices import Tier
 from tests import shops
 from tests.beginnings import Begin
 from tests.shops import JULY, JUNE, Shop

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib import customers, db, mail_server, prices, settings
 from lib.auth import Role
-from lib.billing import Tier
+from lib.prices import Tier
 from pages.shared import tier_editor
 from tests import shops
 from tests.beginnings import Begin

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, delete, insert
 
-from lib import audit, billing, bookings, customers, price_effects, prices, products, tables
+from lib import audit, billing, bookings, charges, customers, price_effects, prices, products, quotes, tables
 from lib.auth import Role, User
-from lib.billing import Tier
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
+from lib.prices import Tier
 from tests import ledgers
 
 JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
@@ -91,7 +91,7 @@ def shop(conn: Connection, set_up: Callable[..., dict[Role, User]]) -> Shop:
 
 @pytest.mark.row("G15")
 def test_a_graduated_price_costs_what_the_rules_say(conn: Connection, shop: Shop) -> None:
-    found = billing.quotes(conn, shop.product_id, quantities=list(CHECK), month=JUNE)
+    found = quotes.quotes(conn, shop.product_id, quantities=list(CHECK), month=JUNE)
     assert {quote.quantity: str(quote.amount) for quote in found} == CHECK
     three_hundred = found[list(CHECK).index(300)]
     lines = [(line.units, line.unit_price, line.amount) for line in three_hundred.lines]
@@ -100,7 +100,7 @@ def test_a_graduated_price_costs_what_the_rules_say(conn: Connection, shop: Shop
 
 
 def test_ranges_that_are_not_saved_are_quoted_by_the_same_rules(conn: Connection, shop: Shop) -> None:
-    (quote,) = billing.quotes(conn, shop.product_id, quantities=[300], month=JULY, tiers=flat("1.1"))
+    (quote,) = quotes.quotes(conn, shop.product_id, quantities=[300], month=JULY, tiers=flat("1.1"))
     assert (quote.amount, quote.average) == (Decimal("330.00"), Decimal("1.1"))
     assert len(prices.versions(conn, shop.product_id)) == 1
 
@@ -122,7 +122,7 @@ def test_a_version_rules_until_the_next_one_starts(conn: Connection, shop: Shop)
 
 def test_a_saved_price_changes_the_charges_kept_ready(conn: Connection, shop: Shop) -> None:
     customer_id = shop.customer(300)
-    billing.ensure_rated(conn, JULY)
+    charges.ensure_rated(conn, JULY)
     assert shop.amount(customer_id, JULY) == Decimal("460.00")
     prices.set_list_price(conn, shop.product_id, valid_from=JULY, tiers=flat("1"), user=shop.people[Role.SALES])
     kept = tables.charges.select().with_only_columns(tables.charges.c.amount).where(tables.charges.c.month == JULY)
@@ -394,8 +394,8 @@ def test_the_preview_leaves_other_products_and_adjustments_out(conn: Connection,
 
 def test_a_price_of_a_later_month_leaves_the_earlier_charges_as_they_are(conn: Connection, shop: Shop) -> None:
     shop.customer(300)
-    billing.ensure_rated(conn, JUNE)
-    billing.ensure_rated(conn, JULY)
+    charges.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JULY)
     price_id = prices.set_list_price(
         conn, shop.product_id, valid_from=JULY, tiers=flat("1"), user=shop.people[Role.SALES]
     )

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Connection, insert, text, update
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit, billing, bookings, customers, prices, products, tables
+from lib import audit, bookings, charges, customers, prices, products, tables
 from lib.auth import Role, User
-from lib.billing import Tier
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
+from lib.prices import Tier
 
 NAMES = {"name_de": "Sicherung", "name_en": "Backup"}
 LONG = "x" * 10_000
@@ -134,7 +134,7 @@ def test_another_measure_rates_the_open_month_again(conn: Connection, set_up: Se
     customer_id = customers.create(conn, details={"name": "Kunde"}, billed=True, ends_on=None, today=JUNE, user=admin)
     half = date(2026, 6, 16)
     bookings.book(conn, customer_id, product_id, effective_on=half, quantity=1, today=JUNE, user=admin)
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     assert conn.scalar(tables.charges.select().with_only_columns(tables.charges.c.amount)) == Decimal("15.00")
     products.edit(conn, product_id, version=1, changes={"measure": "full"}, user=admin)
     assert conn.scalar(tables.charges.select().with_only_columns(tables.charges.c.amount)) == Decimal("30.00")

@@ -15,6 +15,7 @@ from lib import (
     billing,
     bookings,
     bulk,
+    charges,
     checks,
     customer_lists,
     customers,
@@ -92,7 +93,7 @@ def ip_lines(conn: Connection, shop: Shop, month: date) -> list[tuple[int, int, 
 
 
 def purchase(conn: Connection, shop: Shop, month: date) -> Decimal | None:
-    billing.ensure_rated(conn, month)
+    charges.ensure_rated(conn, month)
     return conn.scalar(
         text("SELECT purchase FROM charges WHERE customer_id = :id AND month = :month AND product_id = :ips"),
         {"id": shop.customer, "month": month, "ips": shop.ips},

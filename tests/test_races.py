@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from lib import (
     adjustments,
-    billing,
     bookings,
+    charges,
     customers,
     db,
     deletions,
@@ -27,8 +27,8 @@ from lib import (
     subscriptions,
 )
 from lib.auth import Role, User
-from lib.billing import Tier
 from lib.errors import Conflict, Invalid
+from lib.prices import Tier
 from lib.project_key_redemptions import Terms
 from tests import closes, ledgers, people
 from tests.beginnings import Begin
@@ -67,7 +67,7 @@ def opened(conn: Connection) -> Desk:
         option=ledgers.product(conn, hired, "option", price="30"),
         unpriced=ledgers.product(conn, hired, "module"),
     )
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     return made
 
 
@@ -147,7 +147,7 @@ def test_charges_hold_what_both_recorded(desk: Desk, first: Write, second: Write
             assert not waiting.done()
         waiting.result(timeout=20)
     with db.transaction() as conn:
-        assert billing.differences(conn, months=[JUNE]) == []
+        assert charges.differences(conn, months=[JUNE]) == []
 
 
 def move_to_switzerland(conn: Connection, desk: Desk) -> None:
@@ -180,7 +180,7 @@ def test_of_two_who_redeem_a_key_at_once_one_wins(desk: Desk) -> None:
             waiting.result(timeout=20)
     with db.transaction() as conn:
         assert conn.scalar(text("SELECT count(*) FROM bookings WHERE project_key_id IS NOT NULL")) == 2
-        assert billing.differences(conn, months=[JUNE]) == []
+        assert charges.differences(conn, months=[JUNE]) == []
 
 
 def test_nobody_moves_between_the_vat_decision_and_the_number(desk: Desk) -> None:

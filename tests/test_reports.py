@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, customers, explanations, report_files, report_filters, reports
+from lib import adjustments, charges, customers, explanations, report_files, report_filters, reports
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotFound
 from lib.report_filters import Filters
@@ -160,7 +160,7 @@ def test_all_billed_customers_are_shown(conn: Connection, company: dict[str, int
 
 
 def test_closed_months_are_final_and_what_has_no_price_says_so(conn: Connection, company: dict[str, int]) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     conn.execute(text("UPDATE months SET state = 'approved' WHERE month = :month"), {"month": JUNE})
     conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": JULY})
     assert {row[-1] for row in rows(conn, Filters(JUNE, JUNE))} == {"final"}
@@ -315,7 +315,7 @@ def test_an_amount_is_explained(conn: Connection, company: dict[str, int]) -> No
 
 
 def test_an_adjustment_is_explained_by_its_entries(conn: Connection, company: dict[str, int]) -> None:
-    billing.ensure_rated(conn, JULY)
+    charges.ensure_rated(conn, JULY)
     kind = conn.scalar(text("SELECT id FROM products WHERE kind = 'adjustment'"))
     found = explanations.explanation(conn, company["Zoë"], kind, month=JULY)
     assert [entry.text for entry in found.adjustments] == ["Credit"]

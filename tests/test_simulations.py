@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import billing, bookings, issuing, months, prices, simulations
+from lib import bookings, charges, issuing, months, prices, simulations
 from lib.clock import next_month
 from lib.errors import Conflict, Invalid, NotFound
 from lib.simulations import NewPrice, NewQuantity, Scenario
@@ -56,7 +56,7 @@ def test_a_future_month_costs_what_is_booked_for_it(conn: Connection, company: C
 
 @pytest.mark.row("B4")
 def test_nothing_is_written(conn: Connection, company: Company) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     before = fingerprint(conn)
     tiers = ledgers.tiers((1, None, "3"))
     scenario = Scenario(
@@ -107,7 +107,7 @@ def test_a_percentage_changes_what_each_customer_has(conn: Connection, company: 
 
 
 def test_a_closed_month_beside_it_is_read_as_it_was_charged(conn: Connection, company: Company) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     months.approve(conn, JUNE, today=TODAY, user=company.finance)
     issuing.issue_month(conn, JUNE, today=TODAY, user=company.finance)
     found = simulations.simulation(conn, Scenario(month=JULY, against=JUNE), order="name")

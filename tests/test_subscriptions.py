@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, customer_lists, customers, effects, months, subscriptions
+from lib import audit, billing, bookings, charges, customer_lists, customers, effects, months, subscriptions
 from lib.auth import Role, User
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers
@@ -200,7 +200,7 @@ def test_of_a_deactivated_customer_nothing_is_ended(conn: Connection, shop: Shop
 def test_in_july_june_stays_as_it_was_closed(conn: Connection, shop: Shop) -> None:
     months.approve(conn, JUNE, today=JULY, user=shop.people[Role.FINANCE])
     assert cancel(conn, shop, today=JULY) == date(2026, 7, 31)
-    assert billing.differences(conn, months=[JUNE]) == []
+    assert charges.differences(conn, months=[JUNE]) == []
 
 
 def test_before_the_first_booking_month_it_ends_with_that(conn: Connection, set_up: Callable[..., People]) -> None:
@@ -216,12 +216,12 @@ def test_before_the_first_booking_month_it_ends_with_that(conn: Connection, set_
 
 @pytest.mark.row("S6")
 def test_a_withdrawn_product_is_not_charged_on_its_day(conn: Connection, shop: Shop) -> None:
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     withdraw(conn, shop, shop.module)
     # 1 to 9 June: 30.00 × 9/30.
     assert str(ledgers.amounts(conn, shop.customer)[shop.module]) == "9.00"
     assert held(conn, shop, TODAY) == {shop.users: 10, shop.ips: 300}
-    assert billing.differences(conn, months=[JUNE]) == []
+    assert charges.differences(conn, months=[JUNE]) == []
     entry = audit.entries(conn, customer_id=shop.customer)[0][0]
     assert (entry.action, entry.object_id, entry.changes) == (
         "withdraw", "module", {"Module": [1, 0], "from": [None, "2026-06-10"]},

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from lib import (
     audit,
-    billing,
     bookings,
+    charges,
     checks,
     customer_lists,
     customers,
@@ -326,7 +326,7 @@ def test_the_database_refuses_two_plans_whatever_lib_says(conn: Connection, shop
 def test_a_term_is_never_charged_at_the_close(conn: Connection, shop: Shop) -> None:
     before = [(c.customer_id, c.amount) for c in conn.execute(text("SELECT * FROM charges ORDER BY 1, 2"))]
     bought(conn, shop, shop.basic)
-    billing.ensure_rated(conn, JUNE)
+    charges.ensure_rated(conn, JUNE)
     products_charged = set(conn.scalars(text("SELECT product_id FROM charges WHERE month = '2026-06-01'")))
     assert shop.basic not in products_charged
     drafted = months.approve(conn, JUNE, today=closes.TODAY, user=shop.finance)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, event
 
-from lib import billing, bookings, prices, subscriptions, timelines
+from lib import bookings, prices, quotes, subscriptions, timelines
 from lib.auth import Role
 from lib.bookings import Holding
 from tests import ledgers
@@ -121,5 +121,5 @@ def test_one_statement_however_many_changes(conn: Connection, people: People) ->
     assert len(seen) == 1
     assert [one.price_after for one in found] == [Decimal(5 * quantity) for quantity in range(14, 0, -1)]
     # And they are what the price calculator says.
-    quotes = billing.quotes(conn, users, quantities=range(14, 0, -1), month=JUNE)
-    assert [one.price_after for one in found] == [quote.amount for quote in quotes]
+    asked = quotes.quotes(conn, users, quantities=range(14, 0, -1), month=JUNE)
+    assert [one.price_after for one in found] == [quote.amount for quote in asked]

@@ -68,7 +68,7 @@ def _month(customer_id: int, month: date, currency: str) -> None:
     """What a customer's month is the sum of; a click on a product explains that."""
     with session.reading() as conn:
         customer = customers.customer(conn, customer_id)
-        charged = explanations.charges(conn, customer_id, month=month)
+        charged = explanations.charges_in(conn, customer_id, month=month)
     st.markdown(f"**{ui.escaped(customer.name)}**  \n{ui.month(month)}")
     if not charged:
         ui.empty(f"Nothing is charged in {ui.month(month)}.")

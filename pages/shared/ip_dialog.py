@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 import streamlit as st
 
 from lib import clock, money, prices
-from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.effects import Effect
 from lib.errors import BillingError, Invalid
+from lib.quotes import Quote
 from pages.shared import later_changes, numbers, session, ui
 
 TOTAL, INSIDE, OUTSIDE, SLIDER, INSTANTLY = "ips_total", "ips_internal", "ips_external", "ips_slider", "ips_instantly"

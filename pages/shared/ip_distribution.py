@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from lib import bookings, effects, project_keys
-from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.effects import Effect
 from lib.products import Product
+from lib.quotes import Quote
 from pages.shared import customer_bookings, ip_dialog, session, ui
 from pages.shared.customer_view import View
 

@@ -9,9 +9,8 @@ import streamlit as st
 
 from lib import clock, price_effects, price_notices, prices
 from lib.auth import Permission, User
-from lib.billing import Tier
 from lib.price_effects import Effects
-from lib.prices import Version
+from lib.prices import Tier, Version
 from lib.products import Product
 from pages.shared import notice_review, session, tier_editor, ui
 

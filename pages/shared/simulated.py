@@ -13,7 +13,7 @@ from lib.products import Product
 from lib.simulations import Compared, Scenario
 from pages.shared import explain, session, ui
 
-# The id of the price list that was typed in, which no stored price has (`billing.PROPOSED_PRICE`).
+# The id of the price list that was typed in, which no stored price has (`quotes.PROPOSED_PRICE`).
 TYPED_IN = -1
 
 

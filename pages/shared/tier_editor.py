@@ -13,8 +13,8 @@ import pandas as pd
 import streamlit as st
 
 from lib import money, prices
-from lib.billing import Tier
 from lib.errors import Invalid
+from lib.prices import Tier
 from pages.shared import forms
 
 COLUMNS = {"first_unit": "From", "last_unit": "To", "unit_price": "Unit price"}

@@ -9,10 +9,10 @@ import streamlit as st
 
 from lib import money, self_service
 from lib.auth import PortalUser
-from lib.billing import Quote
 from lib.bookings import Booking, Holding
 from lib.db import Connection
 from lib.effects import Effect
+from lib.quotes import Quote
 from lib.self_service import Ips
 from pages.portal.shared import session
 from pages.shared import ip_dialog, later_changes, ui
