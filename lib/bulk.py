@@ -18,6 +18,7 @@ from lib import (
     charges,
     customer_fields,
     customer_states,
+    customer_verbs,
     customers,
     fields,
     lifecycles,
@@ -28,7 +29,8 @@ from lib import (
 from lib.auth import Permission, User, require
 from lib.customer_fields import MOST_TAGS, PAYMENT_METHODS, SERVICE_MODES
 from lib.customer_states import Action
-from lib.customers import MODE_VERBS, Customer
+from lib.customer_verbs import MODE_VERBS
+from lib.customers import Customer
 from lib.errors import Conflict, Invalid
 from lib.requests import once
 from lib.tables import customers as table
@@ -171,7 +173,7 @@ def _write(
         case Kind.REMOVE_TAG:
             customers.rewrite_all(conn, ids, tags=func.array_remove(table.c.tags, change.value))
         case Kind.END_DATE:
-            customers.move_ends(conn, chosen, change.value, first_open=first_open, today=today, user=user)
+            customer_verbs.move_ends(conn, chosen, change.value, first_open=first_open, today=today, user=user)
             charges.keep(conn, customers=ids)
         case Kind.DEACTIVATE:
             customers.rewrite_all(conn, ids, active=False, deactivation_reason=change.value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, charges, clock, customers, db, erasures, periods, sessions
+from lib import audit, charges, clock, customer_verbs, customers, db, erasures, periods, sessions
 from lib.auth import Permission, User, require
 from lib.clock import month_of, next_month
 from lib.customer_states import Action
@@ -185,7 +185,7 @@ def mark(conn: Connection, customer_id: int, *, typed: str = "", today: date, us
     last = next_month(month_of(max(today, first_open))) - timedelta(days=1)
     ends_on = last if before.ends_on is None else min(before.ends_on, last)
     if ends_on != before.ends_on:
-        customers.move_end(conn, before, ends_on, first_open=first_open, today=today, user=user)
+        customer_verbs.move_end(conn, before, ends_on, first_open=first_open, today=today, user=user)
     customers.rewrite(conn, customer_id, marked_for_deletion_at=func.now())
     sessions.end_portal(conn, customer_id)
     conn.execute(
@@ -219,7 +219,7 @@ def take_back(conn: Connection, customer_id: int, *, today: date, user: User) ->
     if standing is None:
         raise Conflict(f"{before.name} was marked for deletion at this very moment. Reload the page and look again.")
     if standing.ends_on_before != before.ends_on:
-        customers.move_end(conn, before, standing.ends_on_before, first_open=first_open, today=today, user=user)
+        customer_verbs.move_end(conn, before, standing.ends_on_before, first_open=first_open, today=today, user=user)
     customers.rewrite(conn, customer_id, marked_for_deletion_at=None)
     conn.execute(
         update(deletions)

@@ -20,6 +20,7 @@ from lib import (
     bookings,
     contacts,
     customer_users,
+    customer_verbs,
     customers,
     deletions,
     demo_payments,
@@ -186,15 +187,15 @@ def _lifecycle(loading: _Loading, today: date, row: Row) -> None:
     conn, customer_id, user = loading.conn, loading.customers[row["customer"]], loading.people[Role.SALES]
     action, value = row["action"], row["value"]
     if action == "convert":
-        customers.convert_to_billed(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
+        customer_verbs.convert_to_billed(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
     elif action == "end":
-        customers.set_end_date(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
+        customer_verbs.set_end_date(conn, customer_id, ends_on=demo_seed.day(value), today=today, user=user)
     elif action == "deactivate":
-        customers.deactivate(conn, customer_id, reason=value, today=today, user=user)
+        customer_verbs.deactivate(conn, customer_id, reason=value, today=today, user=user)
     elif action == "activate":
-        customers.activate(conn, customer_id, today=today, user=user)
+        customer_verbs.activate(conn, customer_id, today=today, user=user)
     elif action == "lock":
-        customers.lock(conn, customer_id, user=user)
+        customer_verbs.lock(conn, customer_id, user=user)
     elif action == "cancel":
         subscriptions.cancel(conn, customer_id, today=today, user=user)
     elif action == "delete":

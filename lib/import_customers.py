@@ -13,7 +13,17 @@ from typing import Any, cast
 from sqlalchemy import ARRAY, Boolean, Connection, Row, text
 from sqlalchemy.dialects import postgresql
 
-from lib import audit, customer_fields, customer_states, customers, payment_methods, periods, tables, vat
+from lib import (
+    audit,
+    customer_fields,
+    customer_states,
+    customer_verbs,
+    customers,
+    payment_methods,
+    periods,
+    tables,
+    vat,
+)
 from lib.audit import Change
 from lib.auth import User
 from lib.customer_fields import LINKED, OF_MAIN_USER, PHASES, TAX
@@ -289,7 +299,7 @@ def move_ends(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today
     for customer in customers.several(conn, sorted(ends), hold=True) if ends else ():
         by_day.setdefault(ends[customer.id], []).append(customer)
     for ends_on, several in by_day.items():
-        customers.move_ends(conn, several, ends_on, first_open=first_open, today=today, user=user)
+        customer_verbs.move_ends(conn, several, ends_on, first_open=first_open, today=today, user=user)
 
 
 def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from lib import billing, bookings, bulk, customers, prices, products
 from lib.auth import Role, User
@@ -92,3 +92,12 @@ def amounts(conn: Connection, customer_id: int, month: date = JUNE) -> dict[int,
         before = found.get(line.product_id, Decimal("0.00"))
         found[line.product_id] = None if line.amount is None or before is None else before + line.amount
     return found
+
+
+def days_that_count(conn: Connection, customer_id: int) -> list[tuple[date, date | None]]:
+    """The stretches in which the customer is charged; the second day no longer counts."""
+    found = conn.execute(
+        text("SELECT from_day, until_day FROM counting_spans WHERE customer_id = :id ORDER BY from_day"),
+        {"id": customer_id},
+    )
+    return [(row.from_day, row.until_day) for row in found]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 
 import app
-from lib import audit, bookings, consoles, customers, db, plans
+from lib import audit, bookings, consoles, customer_verbs, customers, db, plans
 from lib.auth import Role
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from lib.sessions import SESSION_COOKIE
@@ -186,7 +186,7 @@ def test_commercial_never_reverts(conn: Connection, people: People, ada: int, tr
 @pytest.mark.row("D2")
 def test_converting_makes_a_tenant_commercial(conn: Connection, people: People, trial: int) -> None:
     edit(conn, people, trial, tenant_type="sandbox")
-    customers.convert_to_billed(conn, trial, ends_on=None, today=TODAY, user=people[Role.SALES])
+    customer_verbs.convert_to_billed(conn, trial, ends_on=None, today=TODAY, user=people[Role.SALES])
     assert customers.customer(conn, trial).tenant_type == "commercial"
     assert audit.entries(conn, customer_id=trial)[0][0].changes["tenant_type"] == ["sandbox", "commercial"]
 

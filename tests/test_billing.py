@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from lib import adjustments, billing, bookings, charges, customers, prices, quotes
+from lib import adjustments, billing, bookings, charges, customer_verbs, prices, quotes
 from lib.auth import Role
 from lib.prices import Tier
 from tests import oracle
@@ -162,7 +162,7 @@ def test_billed_in_mid_month(conn: Connection, people: People) -> None:
     book(conn, people, ada, users, 4, JUNE)
     book(conn, people, ada, module, 1, JUNE)
     assert amounts(conn, ada) == {}  # a test is never charged
-    customers.convert_to_billed(conn, ada, ends_on=None, today=date(2026, 6, 16), user=people[Role.SALES])
+    customer_verbs.convert_to_billed(conn, ada, ends_on=None, today=date(2026, 6, 16), user=people[Role.SALES])
     assert amounts(conn, ada) == {users: Decimal("40.00"), module: Decimal("15.00")}
 
 
@@ -173,10 +173,10 @@ def test_deactivated_days_are_not_charged(conn: Connection, people: People) -> N
     ada = customer(conn, people)
     book(conn, people, ada, module, 1, JUNE)
     book(conn, people, ada, users, 2, JUNE)
-    customers.deactivate(conn, ada, today=date(2026, 6, 11), user=people[Role.SALES])
+    customer_verbs.deactivate(conn, ada, today=date(2026, 6, 11), user=people[Role.SALES])
     book(conn, people, ada, users, 9, date(2026, 6, 15))
     book(conn, people, ada, users, 2, date(2026, 6, 19))
-    customers.activate(conn, ada, today=date(2026, 6, 21), user=people[Role.SALES])
+    customer_verbs.activate(conn, ada, today=date(2026, 6, 21), user=people[Role.SALES])
     # 30 × 10/30 twice; 9 users stood on days that don't count.
     assert amounts(conn, ada) == {module: Decimal("20.00"), users: Decimal("20.00")}
     assert rated(conn, [JUNE])[ada, users, JUNE].changes == "2026-06-01 +2; 2026-06-11 -2; 2026-06-21 +2"
@@ -312,9 +312,9 @@ def test_parts_of_a_divided_month_add_up(
         for each in (whole, divided):
             book(conn, people, each, ips, quantity, JUNE)
         day = date(2026, 6, split)
-        customers.deactivate(conn, divided, today=day, user=people[Role.SALES])
+        customer_verbs.deactivate(conn, divided, today=day, user=people[Role.SALES])
         first = exact(conn, divided)
-        customers.activate(conn, divided, today=day, user=people[Role.SALES])
+        customer_verbs.activate(conn, divided, today=day, user=people[Role.SALES])
         assert exact(conn, divided) == exact(conn, whole)  # stretches that touch are one
         conn.execute(
             text("INSERT INTO lifecycle (customer_id, effective_on, billed, active) VALUES (:id, :day, true, false)"),

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, bulk, charges, customers, lifecycles
+from lib import audit, bulk, charges, customer_verbs, customers, lifecycles
 from lib.auth import Role
 from lib.bulk import Change, Kind
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed
@@ -88,11 +88,11 @@ def test_service_mode_and_tags(conn: Connection, people: People, three: list[int
 def test_an_end_date_is_charged_as_if_set_alone(conn: Connection, people: People, three: list[int]) -> None:
     alone, together = three[0], three[1:]
     middle = date(2026, 6, 15)
-    customers.set_end_date(conn, alone, ends_on=middle, today=TODAY, user=people[Role.SALES])
+    customer_verbs.set_end_date(conn, alone, ends_on=middle, today=TODAY, user=people[Role.SALES])
     apply(conn, people, together, Kind.END_DATE, middle)
     assert [june(conn, one) for one in three] == [Decimal("15.00")] * 3
     # Who had ended is charged again from today, not for the days between; others as before.
-    customers.set_end_date(conn, alone, ends_on=END, today=date(2026, 6, 21), user=people[Role.SALES])
+    customer_verbs.set_end_date(conn, alone, ends_on=END, today=date(2026, 6, 21), user=people[Role.SALES])
     bulk.apply(conn, together, Change(Kind.END_DATE, END), today=date(2026, 6, 21), user=people[Role.SALES])
     assert [june(conn, one) for one in three] == [Decimal("25.00")] * 3
     histories = [
@@ -115,7 +115,7 @@ def test_who_may_end_on_a_day_and_who_not(conn: Connection, people: People, thre
 
 
 def test_deactivating_several(conn: Connection, people: People, three: list[int]) -> None:
-    customers.deactivate(conn, three[0], today=TODAY, user=people[Role.SALES])
+    customer_verbs.deactivate(conn, three[0], today=TODAY, user=people[Role.SALES])
     done = apply(conn, people, three, Kind.DEACTIVATE, "Moved away")
     assert (names(done.changes), names(done.unchanged)) == (["Berta", "Cleo"], ["Ada"])
     assert [june(conn, one) for one in three] == [Decimal("15.00")] * 3
@@ -173,7 +173,7 @@ def test_before_the_company_is_set_up(conn: Connection) -> None:
 
 
 def test_a_change_keeps_what_the_history_says_of_later_days(conn: Connection, people: People, three: list[int]) -> None:
-    customers.deactivate(conn, three[0], today=date(2026, 6, 20), user=people[Role.SALES])
+    customer_verbs.deactivate(conn, three[0], today=date(2026, 6, 20), user=people[Role.SALES])
     lifecycles.change_from(conn, three[:2], TODAY, people[Role.SALES], ends_on=END)
     rows = conn.execute(
         text("SELECT effective_on, active, ends_on FROM lifecycle WHERE customer_id = :id ORDER BY id"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, text, update
 
-from lib import bookings, customer_exports, customer_lists, customers, prices, tables
+from lib import bookings, customer_exports, customer_lists, customer_verbs, customers, prices, tables
 from lib.auth import Role
 from lib.customer_lists import STATUSES, Filters
 from tests import ledgers
@@ -120,7 +120,7 @@ def each_status(conn: Connection, people: People) -> dict[str, int]:
     set_columns(conn, made["erased"], marked_for_deletion_at=text("now()"), erased_at=text("now()"))
     set_columns(conn, made["marked"], marked_for_deletion_at=text("now()"), locked_at=text("now()"))
     set_columns(conn, made["locked"], locked_at=text("now()"), active=False)
-    customers.deactivate(conn, made["deactivated"], today=JUNE, user=people[Role.SALES])
+    customer_verbs.deactivate(conn, made["deactivated"], today=JUNE, user=people[Role.SALES])
     add_main_user(conn, made["invited"], registered=False)
     set_columns(conn, made["ended"], ends_on=TODAY - timedelta(days=1))
     set_columns(conn, made["ending"], ends_on=TODAY + timedelta(days=28))

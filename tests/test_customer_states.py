@@ -19,6 +19,7 @@ from lib import (
     customer_offers,
     customer_states,
     customer_users,
+    customer_verbs,
     customers,
     deletions,
     project_key_redemptions,
@@ -98,21 +99,21 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
     Action.CHARGE: lambda conn, id_, c: adjustments.add(
         conn, id_, text="x", amount=closes.Decimal(5), month_meant=JUNE, reason="x", user=c.admin
     ),
-    Action.SET_END: lambda conn, id_, c: customers.set_end_date(
+    Action.SET_END: lambda conn, id_, c: customer_verbs.set_end_date(
         conn, id_, ends_on=date(2026, 9, 9), today=TODAY, user=c.admin
     ),
-    Action.CONVERT: lambda conn, id_, c: customers.convert_to_billed(
+    Action.CONVERT: lambda conn, id_, c: customer_verbs.convert_to_billed(
         conn, id_, ends_on=None, today=TODAY, user=c.admin
     ),
-    Action.MANAGE: lambda conn, id_, c: customers.convert_to_managed(conn, id_, user=c.admin),
+    Action.MANAGE: lambda conn, id_, c: customer_verbs.convert_to_managed(conn, id_, user=c.admin),
     Action.HAND_OVER: lambda conn, id_, c: hand_over(conn, id_, c),
     Action.REDEEM_KEY: redeem_key,
     Action.RESEND_INVITE: lambda conn, id_, c: customer_users.resend_invite(conn, main_of(conn, id_), user=c.admin),
     Action.CHANGE_MAIN: lambda conn, id_, c: change_main(conn, id_, c),
-    Action.LOCK: lambda conn, id_, c: customers.lock(conn, id_, user=c.admin),
-    Action.UNLOCK: lambda conn, id_, c: customers.unlock(conn, id_, user=c.admin),
-    Action.DEACTIVATE: lambda conn, id_, c: customers.deactivate(conn, id_, today=TODAY, user=c.admin),
-    Action.ACTIVATE: lambda conn, id_, c: customers.activate(conn, id_, today=TODAY, user=c.admin),
+    Action.LOCK: lambda conn, id_, c: customer_verbs.lock(conn, id_, user=c.admin),
+    Action.UNLOCK: lambda conn, id_, c: customer_verbs.unlock(conn, id_, user=c.admin),
+    Action.DEACTIVATE: lambda conn, id_, c: customer_verbs.deactivate(conn, id_, today=TODAY, user=c.admin),
+    Action.ACTIVATE: lambda conn, id_, c: customer_verbs.activate(conn, id_, today=TODAY, user=c.admin),
     Action.CANCEL: lambda conn, id_, c: subscriptions.cancel(conn, id_, today=TODAY, user=c.admin),
     Action.RESUME: lambda conn, id_, c: subscriptions.take_back(conn, id_, today=TODAY, user=c.admin),
     Action.WITHDRAW: lambda conn, id_, c: (
@@ -235,7 +236,7 @@ def test_a_locked_customers_users_are_out_at_once_and_its_subscription_runs_on(
     charges.ensure_rated(conn, JUNE)
     theirs, others = portal_session(conn, company.with_users), portal_session(conn, company.with_ips)
     before = billing.lines(conn, months=[JUNE, JULY], customers=[company.with_users])
-    customers.lock(conn, company.with_users, user=company.admin)
+    customer_verbs.lock(conn, company.with_users, user=company.admin)
     assert (is_open(conn, theirs), is_open(conn, others)) == (False, True)
     assert billing.lines(conn, months=[JUNE, JULY], customers=[company.with_users]) == before
     assert customers.customer(conn, company.with_users).locked_at is not None
@@ -248,12 +249,12 @@ def test_a_locked_customers_users_are_out_at_once_and_its_subscription_runs_on(
 def test_unlocked_they_sign_in_anew(conn: Connection, company: Company) -> None:
     before = customers.customer(conn, company.with_users)
     session_id = portal_session(conn, company.with_users)
-    customers.lock(conn, company.with_users, user=company.admin)
+    customer_verbs.lock(conn, company.with_users, user=company.admin)
     with pytest.raises(AlreadyDone, match="already locked"):
-        customers.lock(conn, company.with_users, user=company.admin)
-    customers.unlock(conn, company.with_users, user=company.admin)
+        customer_verbs.lock(conn, company.with_users, user=company.admin)
+    customer_verbs.unlock(conn, company.with_users, user=company.admin)
     with pytest.raises(AlreadyDone, match="is not locked"):
-        customers.unlock(conn, company.with_users, user=company.admin)
+        customer_verbs.unlock(conn, company.with_users, user=company.admin)
     assert not is_open(conn, session_id)
     after = customers.customer(conn, company.with_users)
     assert vars(after) | {"version": 0} == vars(before) | {"version": 0}
@@ -261,7 +262,7 @@ def test_unlocked_they_sign_in_anew(conn: Connection, company: Company) -> None:
     assert after.version > before.version
 
 
-@pytest.mark.parametrize("verb", [customers.lock, customers.unlock, customers.convert_to_managed])
+@pytest.mark.parametrize("verb", [customer_verbs.lock, customer_verbs.unlock, customer_verbs.convert_to_managed])
 def test_who_may_not_and_what_is_not_there(conn: Connection, company: Company, verb: Callable[..., Any]) -> None:
     with pytest.raises(NotAllowed):
         verb(conn, company.with_users, user=company.people[Role.VIEWER])
@@ -275,14 +276,14 @@ def test_who_may_not_and_what_is_not_there(conn: Connection, company: Company, v
 @pytest.mark.row("G3")
 def test_self_service_becomes_managed_once(conn: Connection, company: Company) -> None:
     ledgers.serve_itself(conn, company.people, company.with_users)
-    customers.convert_to_managed(conn, company.with_users, user=company.admin)
+    customer_verbs.convert_to_managed(conn, company.with_users, user=company.admin)
     assert customers.customer(conn, company.with_users).service_mode == "managed"
     entry = audit.entries(conn, customer_id=company.with_users)[0][0]
     assert (entry.action, entry.changes) == (
         "convert to managed", {"service_mode": ["Self-service", "Managed service"]},
     )  # fmt: skip
     with pytest.raises(AlreadyDone, match="already in managed service"):
-        customers.convert_to_managed(conn, company.with_users, user=company.admin)
+        customer_verbs.convert_to_managed(conn, company.with_users, user=company.admin)
 
 
 @pytest.mark.row("G3", "G10")
@@ -307,7 +308,7 @@ def test_a_self_service_customers_address_is_not_ours_to_edit(conn: Connection, 
     # What is ours, and an address that says what is stored, are saved.
     edit(phone="+49 30 5", street=before.street, vat_id=before.vat_id)
     assert vars(customers.customer(conn, id_)) | {"version": 0} == vars(before) | {"phone": "+49 30 5", "version": 0}
-    customers.convert_to_managed(conn, id_, user=company.admin)
+    customer_verbs.convert_to_managed(conn, id_, user=company.admin)
     edit(**typed)
     assert getattr(customers.customer(conn, id_), field) == typed[field]
 
@@ -351,7 +352,7 @@ def test_an_invite_and_another_main_user_are_offered_as_the_people_are(conn: Con
 def test_an_end_date_needs_nothing_to_run(conn: Connection, company: Company) -> None:
     """Not a row is written after the end was entered: another day is another answer."""
     test = ledgers.customer(conn, company.people, "Test KG", billed=False, ends_on=date(2026, 7, 5))
-    customers.set_end_date(conn, company.with_users, ends_on=date(2026, 7, 5), today=TODAY, user=company.admin)
+    customer_verbs.set_end_date(conn, company.with_users, ends_on=date(2026, 7, 5), today=TODAY, user=company.admin)
     rows = text("SELECT (SELECT count(*) FROM lifecycle), (SELECT max(version) FROM customers)")
     before = conn.execute(rows).one()
     for customer_id in (company.with_users, test):

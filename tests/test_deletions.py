@@ -24,6 +24,7 @@ from lib import (
     contacts,
     customer_lists,
     customer_users,
+    customer_verbs,
     customers,
     db,
     deletions,
@@ -194,7 +195,7 @@ def test_an_invited_one_and_one_without_users_only_confirm(conn: Connection, com
 
 @pytest.mark.row("N10")
 def test_a_deactivated_customer_and_a_test_are_deleted_too(conn: Connection, company: Company) -> None:
-    customers.deactivate(conn, company.with_users, today=TODAY, user=company.admin)
+    customer_verbs.deactivate(conn, company.with_users, today=TODAY, user=company.admin)
     test = add(conn, company, billed=False)
     for customer_id in (company.with_users, test):
         assert erase(conn, company, customer_id).erased_at is not None
@@ -202,7 +203,7 @@ def test_a_deactivated_customer_and_a_test_are_deleted_too(conn: Connection, com
 
 def test_an_end_that_comes_earlier_stays(conn: Connection, company: Company) -> None:
     early = date(2026, 6, 25)
-    customers.set_end_date(conn, company.with_users, ends_on=early, today=TODAY, user=company.admin)
+    customer_verbs.set_end_date(conn, company.with_users, ends_on=early, today=TODAY, user=company.admin)
     mark(conn, company, company.with_users)
     assert customers.customer(conn, company.with_users).ends_on == early
 
@@ -237,15 +238,15 @@ REFUSED: dict[str, Callable[..., Any]] = {
     "edit": lambda conn, c, id_, **_: customers.edit(
         conn, id_, version=customers.customer(conn, id_).version, changes={"city": "Kiel"}, today=TODAY, user=c.admin
     ),
-    "end": lambda conn, c, id_, **_: customers.set_end_date(conn, id_, ends_on=None, today=TODAY, user=c.admin),
-    "convert": lambda conn, c, id_, **_: customers.convert_to_billed(
+    "end": lambda conn, c, id_, **_: customer_verbs.set_end_date(conn, id_, ends_on=None, today=TODAY, user=c.admin),
+    "convert": lambda conn, c, id_, **_: customer_verbs.convert_to_billed(
         conn, id_, ends_on=None, today=TODAY, user=c.admin
     ),
-    "manage": lambda conn, c, id_, **_: customers.convert_to_managed(conn, id_, user=c.admin),
-    "lock": lambda conn, c, id_, **_: customers.lock(conn, id_, user=c.admin),
-    "unlock": lambda conn, c, id_, **_: customers.unlock(conn, id_, user=c.admin),
-    "deactivate": lambda conn, c, id_, **_: customers.deactivate(conn, id_, today=TODAY, user=c.admin),
-    "activate": lambda conn, c, id_, **_: customers.activate(conn, id_, today=TODAY, user=c.admin),
+    "manage": lambda conn, c, id_, **_: customer_verbs.convert_to_managed(conn, id_, user=c.admin),
+    "lock": lambda conn, c, id_, **_: customer_verbs.lock(conn, id_, user=c.admin),
+    "unlock": lambda conn, c, id_, **_: customer_verbs.unlock(conn, id_, user=c.admin),
+    "deactivate": lambda conn, c, id_, **_: customer_verbs.deactivate(conn, id_, today=TODAY, user=c.admin),
+    "activate": lambda conn, c, id_, **_: customer_verbs.activate(conn, id_, today=TODAY, user=c.admin),
     "cancel": lambda conn, c, id_, **_: subscriptions.cancel(conn, id_, today=TODAY, user=c.admin),
     "resume": lambda conn, c, id_, **_: subscriptions.take_back(conn, id_, today=TODAY, user=c.admin),
     "withdraw": lambda conn, c, id_, **_: subscriptions.withdraw(conn, id_, c.users, today=TODAY, user=c.admin),
@@ -308,7 +309,7 @@ def test_taken_back_everything_is_as_it_was(conn: Connection, company: Company) 
     customer_users.invite(conn, customer_id, email="bo@ada.example", user=company.admin)
     contacts.add(conn, customer_id, name="Cleo", email="cleo@ada.example", is_billing=True, user=company.admin)
     ledgers.book(conn, company.people, customer_id, company.users, 25, date(2026, 9, 1))
-    customers.lock(conn, customer_id, user=company.admin)
+    customer_verbs.lock(conn, customer_id, user=company.admin)
     before = state(conn, customer_id)
     mark(conn, company, customer_id, "DELETE")
     assert state(conn, customer_id) != before
@@ -327,7 +328,7 @@ def test_taken_back_everything_is_as_it_was(conn: Connection, company: Company) 
 
 
 def test_an_end_date_of_its_own_comes_back(conn: Connection, company: Company) -> None:
-    customers.set_end_date(conn, company.with_users, ends_on=date(2026, 8, 15), today=TODAY, user=company.admin)
+    customer_verbs.set_end_date(conn, company.with_users, ends_on=date(2026, 8, 15), today=TODAY, user=company.admin)
     before = state(conn, company.with_users)
     mark(conn, company, company.with_users)
     take_back(conn, company, company.with_users)
@@ -384,8 +385,8 @@ def complete(conn: Connection, company: Company) -> int:
     version = customers.customer(conn, customer_id).version
     changes = {"city": "Alt-Xanthopolis", "contact_name": "Yolanda Qwertz"}
     customers.edit(conn, customer_id, version=version, changes=changes, today=TODAY, user=company.admin)
-    customers.deactivate(conn, customer_id, reason="Zacharias zahlt nicht", today=TODAY, user=company.admin)
-    customers.activate(conn, customer_id, today=TODAY, user=company.admin)
+    customer_verbs.deactivate(conn, customer_id, reason="Zacharias zahlt nicht", today=TODAY, user=company.admin)
+    customer_verbs.activate(conn, customer_id, today=TODAY, user=company.admin)
     return customer_id
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, charges, customers, periods, project_key_redemptions, project_key_stock
+from lib import audit, bookings, charges, customer_verbs, periods, project_key_redemptions, project_key_stock
 from lib.auth import Role, User
 from tests import ledgers
 from tests.ledgers import JUNE
@@ -245,7 +245,7 @@ def test_two_plans_at_a_time_are_refused_before_anything_is_written(shop: Shop) 
 def test_a_customer_made_by_a_file_is_charged_like_any_other(shop: Shop) -> None:
     apply(shop.conn, "bookings", written(HEADER, "K-1|users|2026-06-10|5|"), shop.sales)
     charges.ensure_rated(shop.conn, JUNE)
-    customers.set_end_date(shop.conn, shop.id["K-1"], ends_on=date(2026, 6, 20), today=TODAY, user=shop.sales)
+    customer_verbs.set_end_date(shop.conn, shop.id["K-1"], ends_on=date(2026, 6, 20), today=TODAY, user=shop.sales)
     assert charges.differences(shop.conn, months=[JUNE]) == []
 
 

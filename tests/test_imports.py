@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, charges, contacts, customer_exports, customer_lists, customer_users, customers, imports
+from lib import (
+    audit,
+    charges,
+    contacts,
+    customer_exports,
+    customer_lists,
+    customer_users,
+    customer_verbs,
+    customers,
+    imports,
+)
 from lib.auth import Role, User
 from lib.errors import Conflict, Invalid, NotAllowed
 from tests import ledgers, uploads
@@ -295,9 +305,9 @@ def test_end_dates_are_set_by_a_file_as_by_hand(conn: Connection, sales: User) -
     test = ledgers.customer(conn, people, "Test AG", billed=False, ends_on=date(2026, 7, 31))
     for customer_id in (by_hand, by_file, ended):
         ledgers.book(conn, people, customer_id, module, 1, ledgers.JUNE)
-    customers.set_end_date(conn, ended, ends_on=date(2026, 6, 5), today=date(2026, 6, 3), user=sales)
+    customer_verbs.set_end_date(conn, ended, ends_on=date(2026, 6, 5), today=date(2026, 6, 3), user=sales)
     charges.ensure_rated(conn, ledgers.JUNE)
-    customers.set_end_date(conn, by_hand, ends_on=date(2026, 6, 20), today=TODAY, user=sales)
+    customer_verbs.set_end_date(conn, by_hand, ends_on=date(2026, 6, 20), today=TODAY, user=sales)
     number = {id_: customers.customer(conn, id_).number for id_ in (by_file, ended, test)}
     content = written(
         "Number|End date|City",

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import bookings, charges, customers, db, drafts, invoices, issuing, months, periods, prices
+from lib import bookings, charges, customer_verbs, customers, db, drafts, invoices, issuing, months, periods, prices
 from lib.auth import Role
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, ledgers, people
@@ -339,10 +339,10 @@ def test_every_kind_of_exception_is_found(conn: Connection, company: Company) ->
 def test_changes_over_the_threshold_and_revenue_that_stopped_are_exceptions(conn: Connection, company: Company) -> None:
     third = ledgers.customer(conn, company.people, "Cäsar KG")
     ledgers.book(conn, company.people, third, company.users, 2, JUNE)
-    customers.deactivate(conn, company.with_ips, today=date(2026, 6, 20), user=company.admin)
+    customer_verbs.deactivate(conn, company.with_ips, today=date(2026, 6, 20), user=company.admin)
     closes.approve(conn, company)
     ledgers.book(conn, company.people, company.with_users, company.users, 14, JULY)  # 45.00 -> 63.00
-    customers.deactivate(conn, third, today=JULY, user=company.admin)
+    customer_verbs.deactivate(conn, third, today=JULY, user=company.admin)
     rows = months.exceptions(conn, JULY, today=AUGUST, kind="change")
     assert [(row.customer_id, row.detail) for row in rows] == [
         (company.with_users, "+40 % against the month before"),

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, deletions, erasures, settings, subscriptions
+from lib import customer_verbs, db, deletions, erasures, settings, subscriptions
 from lib.auth import Role
 from tests import closes, ledgers
 from tests.beginnings import Begin
@@ -70,14 +70,14 @@ def test_the_menu_offers_what_the_state_allows(company: Company, open_page: Open
     customer_id = company.with_users
     assert offered(page_of(open_page, customer_id)) == ALL
     assert offered(page_of(open_page, customer_id, Role.VIEWER)) == set()
-    do(company, customers.lock, customer_id)
+    do(company, customer_verbs.lock, customer_id)
     do(company, subscriptions.cancel, customer_id, today=TODAY)
     app = page_of(open_page, customer_id)
     gone = {"Lock", "Cancel subscription", "Project key"}
     assert offered(app) == ALL - gone | {"Unlock", "Take cancellation back"}
     assert "its users can't sign in" in app.warning[0].value
     assert "it ends on 30 Jun 2026" in app.info[0].value
-    do(company, customers.deactivate, customer_id, reason="*unpaid*", today=TODAY)
+    do(company, customer_verbs.deactivate, customer_id, reason="*unpaid*", today=TODAY)
     app = page_of(open_page, customer_id)
     # What it has booked rests, so nothing of it is ended.
     assert offered(app) == {"Edit address", "Unlock", "Activate", "Take cancellation back", "Delete"}
@@ -95,7 +95,7 @@ def test_only_self_service_is_converted_to_managed(company: Company, open_page: 
     assert fields >= {"data_name", "data_phone", "data_billing_email"}
     assert not fields & {"data_street", "data_billing_name", "data_vat_id"}
     assert r"Hauptstr\. 1, 10115 Berlin, Germany" in str(app.table[0].value)
-    do(company, customers.convert_to_managed, company.with_ips)
+    do(company, customer_verbs.convert_to_managed, company.with_ips)
     app = page_of(open_page, company.with_ips, tab="Data")
     assert {"Convert to managed service", "Edit address"} & offered(app) == {"Edit address"}
     assert {one.key for one in app.text_input} >= {"data_street", "data_billing_name", "data_vat_id"}

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, customers, drafts, links, portal, portal_passwords, portal_sessions, settings
+from lib import (
+    customer_users,
+    customer_verbs,
+    customers,
+    drafts,
+    links,
+    portal,
+    portal_passwords,
+    portal_sessions,
+    settings,
+)
 from lib.auth import PortalUser
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, portals
@@ -253,7 +263,7 @@ def test_who_asks_learns_nothing_and_fills_no_mailbox(conn: Connection, made: Po
 
 
 def test_who_may_not_sign_in_gets_no_link(conn: Connection, made: Portal) -> None:
-    customers.lock(conn, made.ada, user=made.sales)
+    customer_verbs.lock(conn, made.ada, user=made.sales)
     portal_passwords.forgotten(conn, email="olga@ada.example")
     assert mails_to(conn, "olga@ada.example") == 0
 

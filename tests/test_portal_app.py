@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import app as staff_app
 import portal as portal_app
-from lib import customer_users, customers, db
+from lib import customer_users, customer_verbs, db
 from lib.auth import Role
 from pages.portal.shared import session
 from pages.shared.serving import PORTAL, STAFF, PageHeaders
@@ -226,7 +226,7 @@ def test_who_is_locked_out_sees_the_form_at_the_next_click(made: Portal, open_pa
     page = open_page("team.py", signed_in())
     assert "Piet" in words(page)
     with db.transaction() as conn:
-        customers.lock(conn, made.ada, user=made.sales)
+        customer_verbs.lock(conn, made.ada, user=made.sales)
     assert "Piet" not in words(page.run())
     assert [field.label for field in page.text_input] == ["E-mail", "Password"]
 

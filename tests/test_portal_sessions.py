@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, customers, portal_sessions, sessions
+from lib import customer_users, customer_verbs, portal_sessions, sessions
 from lib.auth import Role
 from lib.errors import NotAllowed
 from tests import closes, people, portals
@@ -97,7 +97,7 @@ def deactivated(conn: Connection, portal: Portal) -> None:
 
 
 def locked(conn: Connection, portal: Portal) -> None:
-    customers.lock(conn, portal.ada, user=portal.sales)
+    customer_verbs.lock(conn, portal.ada, user=portal.sales)
 
 
 def marked(conn: Connection, portal: Portal) -> None:
@@ -128,7 +128,7 @@ def test_an_invited_person_does_not_sign_in(conn: Connection, portal: Portal) ->
 
 
 def test_a_deactivated_customers_users_still_get_their_documents(conn: Connection, portal: Portal) -> None:
-    customers.deactivate(conn, portal.ada, today=closes.TODAY, user=portal.sales)
+    customer_verbs.deactivate(conn, portal.ada, today=closes.TODAY, user=portal.sales)
     assert portals.sign_in(conn)
 
 

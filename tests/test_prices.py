@@ -9,7 +9,19 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, delete, insert
 
-from lib import audit, billing, bookings, charges, customers, price_effects, prices, products, quotes, tables
+from lib import (
+    audit,
+    billing,
+    bookings,
+    charges,
+    customer_verbs,
+    customers,
+    price_effects,
+    prices,
+    products,
+    quotes,
+    tables,
+)
 from lib.auth import Role, User
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.prices import Tier
@@ -312,7 +324,7 @@ def test_customers_who_have_the_same_are_told_apart_where_they_differ(conn: Conn
     """One is rated for all who are alike: on other days, in another measure of days or with a price they are not."""
     sales, cheaper = shop.people[Role.SALES], flat("1")
     alike, twin, left, later, apart = (shop.customer(100) for _ in range(5))
-    customers.set_end_date(conn, left, ends_on=date(2026, 7, 15), today=JUNE, user=sales)
+    customer_verbs.set_end_date(conn, left, ends_on=date(2026, 7, 15), today=JUNE, user=sales)
     ledgers.book(conn, shop.people, later, shop.product_id, 200, JULY)
     prices.set_individual_price(conn, shop.product_id, apart, valid_from=AUGUST, tiers=flat("3"), user=sales)
     found = price_effects.effects(conn, shop.product_id, tiers=cheaper, valid_from=JULY)

@@ -18,6 +18,7 @@ from lib import (
     charges,
     checks,
     customer_lists,
+    customer_verbs,
     customers,
     explanations,
     months,
@@ -209,8 +210,8 @@ def test_its_last_day_is_that_before_the_same_day_of_the_month(
 def test_once_it_waits_for_the_first_day_that_counts(conn: Connection, shop: Shop) -> None:
     """Deactivated over its start, the price isn't lost: it comes with the first day that is charged."""
     redeem(conn, shop, terms("1300", "once", instantly=False))
-    customers.deactivate(conn, shop.customer, today=date(2026, 6, 20), user=shop.sales)
-    customers.activate(conn, shop.customer, today=date(2026, 8, 10), user=shop.sales)
+    customer_verbs.deactivate(conn, shop.customer, today=date(2026, 6, 20), user=shop.sales)
+    customer_verbs.activate(conn, shop.customer, today=date(2026, 8, 10), user=shop.sales)
     assert ip_lines(conn, shop, JULY) == []
     assert ip_lines(conn, shop, AUGUST) == [(22, 500, Decimal("1300.00"), True)]
 
@@ -269,7 +270,7 @@ def test_only_a_managed_billed_and_active_customer(conn: Connection, shop: Shop)
     own = ledgers.customer(conn, shop.people, "Selbst AG")
     ledgers.serve_itself(conn, shop.people, own)
     paused = ledgers.customer(conn, shop.people, "Pause AG")
-    customers.deactivate(conn, paused, today=TODAY, user=shop.sales)
+    customer_verbs.deactivate(conn, paused, today=TODAY, user=shop.sales)
     ended = ledgers.customer(conn, shop.people, "Ende AG", ends_on=date(2026, 6, 15))
     cancelled = ledgers.customer(conn, shop.people, "Kündig AG")
     ledgers.book(conn, shop.people, cancelled, shop.ips, 5, JUNE)

@@ -16,6 +16,7 @@ from lib import (
     adjustments,
     bookings,
     charges,
+    customer_verbs,
     customers,
     db,
     deletions,
@@ -108,7 +109,7 @@ def adjust(conn: Connection, desk: Desk) -> None:
 
 
 def deactivate(conn: Connection, desk: Desk) -> None:
-    customers.deactivate(conn, desk.billed, today=TODAY, user=desk.user)
+    customer_verbs.deactivate(conn, desk.billed, today=TODAY, user=desk.user)
 
 
 def cancel(conn: Connection, desk: Desk) -> None:
@@ -120,7 +121,7 @@ def mark(conn: Connection, desk: Desk) -> None:
 
 
 def convert(conn: Connection, desk: Desk) -> None:
-    customers.convert_to_billed(conn, desk.test, ends_on=None, today=TODAY, user=desk.user)
+    customer_verbs.convert_to_billed(conn, desk.test, ends_on=None, today=TODAY, user=desk.user)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import adjustments, charges, customers, explanations, report_files, report_filters, reports
+from lib import adjustments, charges, customer_verbs, explanations, report_files, report_filters, reports
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotFound
 from lib.report_filters import Filters
@@ -204,7 +204,7 @@ def test_who_ended_before_the_month_is_gone_unless_something_is_charged(
     conn: Connection, people: People, company: dict[str, int]
 ) -> None:
     finance = people[Role.FINANCE]
-    customers.set_end_date(conn, company["Zoë"], ends_on=date(2026, 6, 30), today=date(2026, 6, 20), user=finance)
+    customer_verbs.set_end_date(conn, company["Zoë"], ends_on=date(2026, 6, 30), today=date(2026, 6, 20), user=finance)
     # July: what ended on its eve still shows; the adjustment is charged all the same.
     assert [row[1:5] for row in rows(conn, Filters(JULY, JULY, search="zoë"))] == [
         ("Users", 1000, 0, Decimal("0.00")),

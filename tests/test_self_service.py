@@ -10,7 +10,18 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, customers, db, deletions, prices, self_service, settings, subscriptions, timelines
+from lib import (
+    audit,
+    bookings,
+    customer_verbs,
+    db,
+    deletions,
+    prices,
+    self_service,
+    settings,
+    subscriptions,
+    timelines,
+)
 from lib.auth import PortalUser
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers, portals
@@ -195,11 +206,11 @@ def test_nothing_but_ips_is_changed(conn: Connection, made: Portal) -> None:
 
 
 STATES: dict[str, Callable[[Connection, Portal], Any]] = {
-    "locked": lambda conn, made: customers.lock(conn, made.berta, user=made.sales),
-    "deactivated": lambda conn, made: customers.deactivate(
+    "locked": lambda conn, made: customer_verbs.lock(conn, made.berta, user=made.sales),
+    "deactivated": lambda conn, made: customer_verbs.deactivate(
         conn, made.berta, today=TODAY, reason="", user=made.company.admin
     ),
-    "ended": lambda conn, made: customers.set_end_date(
+    "ended": lambda conn, made: customer_verbs.set_end_date(
         conn, made.berta, ends_on=date(2026, 7, 10), today=TODAY, user=made.sales
     ),
     "marked": lambda conn, made: deletions.mark(

@@ -10,7 +10,18 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, bookings, charges, customer_lists, customers, effects, months, subscriptions
+from lib import (
+    audit,
+    billing,
+    bookings,
+    charges,
+    customer_lists,
+    customer_verbs,
+    customers,
+    effects,
+    months,
+    subscriptions,
+)
 from lib.auth import Role, User
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers
@@ -190,7 +201,7 @@ def test_once_it_has_ended_it_can_not_be_taken_back(conn: Connection, shop: Shop
 
 
 def test_of_a_deactivated_customer_nothing_is_ended(conn: Connection, shop: Shop) -> None:
-    customers.deactivate(conn, shop.customer, today=TODAY, user=shop.sales)
+    customer_verbs.deactivate(conn, shop.customer, today=TODAY, user=shop.sales)
     with pytest.raises(Conflict, match="Activate it before"):
         cancel(conn, shop)
     with pytest.raises(Conflict, match="Activate it before"):
@@ -310,8 +321,8 @@ def test_the_effect_on_the_charges_is_known_before_and_nothing_is_written(conn: 
     assert told(conn, shop, subscriptions.cancel) == [("540.00", "540.00"), ("540.00", "0.00")]
     assert told(conn, shop, subscriptions.withdraw, shop.module) == [("540.00", "519.00"), ("540.00", "510.00")]
     # 9 of 30 days of IPs and module; users are charged at their peak.
-    assert told(conn, shop, customers.deactivate) == [("540.00", "197.00"), ("540.00", "0.00")]
+    assert told(conn, shop, customer_verbs.deactivate) == [("540.00", "197.00"), ("540.00", "0.00")]
     assert conn.execute(rows).one() == before
     with pytest.raises(Conflict):
-        told(conn, shop, customers.activate)
+        told(conn, shop, customer_verbs.activate)
     assert conn.execute(rows).one() == before

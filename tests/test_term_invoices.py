@@ -7,7 +7,19 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import checks, customers, db, deletions, invoices, issuing, prices, products, settings, term_invoices, terms
+from lib import (
+    checks,
+    customer_verbs,
+    db,
+    deletions,
+    invoices,
+    issuing,
+    prices,
+    products,
+    settings,
+    term_invoices,
+    terms,
+)
 from lib.errors import Conflict, NotAllowed
 from lib.term_offers import TermAction
 from tests import ledgers, termed
@@ -84,9 +96,9 @@ def test_what_is_cancelled_or_leaves_is_not_renewed(conn: Connection, shop: Shop
     act(conn, shop, "cancel", shop.basic)
     assert renew(conn) == 0
     act(conn, shop, "resume", shop.basic)
-    customers.set_end_date(conn, shop.ada, ends_on=date(2027, 6, 9), today=DUE, user=shop.sales)
+    customer_verbs.set_end_date(conn, shop.ada, ends_on=date(2027, 6, 9), today=DUE, user=shop.sales)
     assert renew(conn) == 0
-    customers.set_end_date(conn, shop.ada, ends_on=None, today=DUE, user=shop.sales)
+    customer_verbs.set_end_date(conn, shop.ada, ends_on=None, today=DUE, user=shop.sales)
     deletions.mark(conn, shop.ada, typed=deletions.WORD, today=DUE, user=shop.sales)
     assert renew(conn) == 0
 

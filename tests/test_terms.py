@@ -16,6 +16,7 @@ from lib import (
     charges,
     checks,
     customer_lists,
+    customer_verbs,
     customers,
     db,
     deletions,
@@ -402,7 +403,7 @@ def test_withdrawn_it_ends_at_once_without_credit(conn: Connection, shop: Shop) 
 
 def test_whoever_is_marked_for_deletion_changes_nothing(conn: Connection, shop: Shop) -> None:
     bought(conn, shop, shop.basic)
-    customers.deactivate(conn, shop.ada, reason="", today=DAY, user=shop.sales)
+    customer_verbs.deactivate(conn, shop.ada, reason="", today=DAY, user=shop.sales)
     with pytest.raises(Conflict, match="deactivated"):
         act(conn, shop, "activate_free", shop.module)
     assert not term_invoices.renew_next(conn, today=date(2027, 6, 1))

@@ -7,6 +7,7 @@ import streamlit as st
 
 from lib import clock, customers
 from lib.customer_states import Action
+from lib.customer_verbs import convert_to_billed, set_end_date
 from pages.shared import customer_deletion, customer_form, customer_verbs, session, ui
 from pages.shared.customer_view import View
 
@@ -97,7 +98,7 @@ def _convert(view: View) -> None:
     _field("Last charged day (empty: none)")
     st.button(
         "Convert to billed", key="convert_go", type="primary", on_click=_save,
-        args=(customers.convert_to_billed, view.customer.id, view.today, f"{view.customer.name} is billed from today."),
+        args=(convert_to_billed, view.customer.id, view.today, f"{view.customer.name} is billed from today."),
     )  # fmt: skip
 
 
@@ -116,5 +117,5 @@ def _end_date(view: View) -> None:
     _field("End date")
     st.button(
         "Save end date", key="end_go", type="primary", on_click=_save,
-        args=(customers.set_end_date, customer.id, view.today, "The end date is saved."),
+        args=(set_end_date, customer.id, view.today, "The end date is saved."),
     )  # fmt: skip

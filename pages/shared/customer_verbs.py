@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import customers, deletions, effects, products, subscriptions
+from lib import customer_verbs, deletions, effects, products, subscriptions
 from lib.auth import Permission, User
 from lib.customer_states import PERMISSIONS, Action
 from lib.effects import Effect
@@ -115,13 +115,13 @@ def _lock(view: View) -> None:
         view, "Lock this customer?",
         "Its users can't sign in any more, and whoever is signed in is signed out at once. "
         "What is booked runs on. *Unlock* lets them in again.",
-        "Lock", customers.lock, success=f"{view.customer.name} is locked.",
+        "Lock", customer_verbs.lock, success=f"{view.customer.name} is locked.",
     )  # fmt: skip
 
 
 def _unlock(view: View) -> None:
     _ask(
-        view, "Unlock this customer?", "Its users can sign in again.", "Unlock", customers.unlock,
+        view, "Unlock this customer?", "Its users can sign in again.", "Unlock", customer_verbs.unlock,
         success=f"{view.customer.name} is unlocked.",
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ def _deactivate(view: View) -> None:
         view, "Deactivate this customer?",
         f"{stops} from today, {ui.day(view.today)}, until it is activated. What is measured by the month and not by "
         f"days stays charged, if a day before today counts. {kept}",
-        "Deactivate", customers.deactivate, success=f"{view.customer.name} is deactivated.", reason=True,
+        "Deactivate", customer_verbs.deactivate, success=f"{view.customer.name} is deactivated.", reason=True,
         today=view.today,
     )  # fmt: skip
 
@@ -144,7 +144,7 @@ def _activate(view: View) -> None:
         view, "Activate this customer?",
         f"Everything is as it was before. {goes_on} from today, {ui.day(view.today)}, with what is booked on each day; "
         "the days in between stay uncharged.",
-        "Activate", customers.activate, success=f"{view.customer.name} is active again.", today=view.today,
+        "Activate", customer_verbs.activate, success=f"{view.customer.name} is active again.", today=view.today,
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _manage(view: View) -> None:
         view, "Convert to managed service?",
         f"**{ui.escaped(view.customer.name)}**: from now on only we edit its address, billing address and VAT ID, and "
         "change its IPs and their distribution. Its users still sign in and read.",
-        "Convert", customers.convert_to_managed, success=f"{view.customer.name} is in managed service.",
+        "Convert", customer_verbs.convert_to_managed, success=f"{view.customer.name} is in managed service.",
     )  # fmt: skip
 
 
