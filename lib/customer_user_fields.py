@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lib import fields
+from lib import fields, passwords
 from lib.errors import Invalid
 
 # All that can be edited of a user (row S2).
@@ -51,3 +51,12 @@ def addressed(*, salutation: str, first_name: str, surname: str, language: str) 
     """How a mail addresses a person: Frau Ahlbeck, Ms Ahlbeck, Anke Ahlbeck; nothing where no name is known."""
     title = _WRITTEN[language].get(salutation, "")
     return f"{title} {surname}" if title and surname else f"{first_name} {surname}".strip()
+
+
+def require_good_password(password: str, *, email: str) -> None:
+    """Refuse with Invalid at `password` what is short, among what everybody tries first, or the own address."""
+    passwords.require_good(password, username=email.lower(), field="password")
+    own = email.lower().partition("@")[0]
+    # Shorter ones stand in many a good password by chance.
+    if len(own) >= 4 and own in password.lower():
+        raise Invalid("A password can't contain your e-mail address or its first part.", field="password")

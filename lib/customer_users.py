@@ -12,16 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from lib import audit, customer_user_fields, customers, links, mails, passwords, sessions
+from lib import audit, customer_user_fields, customers, links, passwords, sessions
 from lib.auth import Permission, PortalUser, User, require, require_own
 from lib.customers import Customer
 from lib.db import conflicts
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
-from lib.requests import once
 from lib.tables import customer_users
 
 TAKEN = "Somebody signs in with this e-mail address already. Each user needs an address of their own."
@@ -132,35 +130,38 @@ def by_email(conn: Connection, email: str) -> CustomerUser | None:
     return None if row is None else CustomerUser(**row._mapping)
 
 
-# ---------------------------------------------------------------------------------- adding and inviting
+# ---------------------------------------------------------------------------------- adding
 
 
-def invite(
+def add(
     conn: Connection,
-    customer_id: int,
+    customer: Customer,
+    given: Mapping[str, Any],
     *,
-    email: str,
-    salutation: str = "",
-    first_name: str = "",
-    surname: str = "",
-    main: bool = False,
-    send: bool = True,
-    user: User | PortalUser,
-    request_key: UUID | None = None,
+    main: bool,
+    user: User | PortalUser | None,
+    action: str,
 ) -> int:
-    """Add a user and queue the mail with their invite; returns the id (row G4). The e-mail is the login.
+    """Add a user who can't sign in yet; returns the id. Whether they are invited or register is the caller's to do.
 
-    The first user of a customer becomes its main user. Without `send` nothing is mailed until
-    `resend_invite`: for an import. Raises Invalid at the field, also where somebody signs in with
-    this address already.
+    The first user of a customer becomes its main user. Raises Invalid at the field.
     """
-    _require(user, customer_id)
-    once(conn, request_key)
-    customer = customers.held_for_change(conn, customer_id)
-    given = {"salutation": salutation, "first_name": first_name, "surname": surname, "email": email}
-    new_id = _insert(conn, customer, given, main=main, user=user, action="invite" if send else "add")
-    if send:
-        _send_invite(conn, customer, new_id, user)
+    values = customer_user_fields.checked(given)
+    present = main_user(conn, customer.id)
+    if main and present is not None:
+        raise Conflict(
+            f"{customer.name} has a main user already, {present.name}. Invite this person without that, then change "
+            "the main user once they have registered."
+        )
+    values["is_main"] = present is None
+    with _own_email():
+        new_id: int = conn.execute(
+            insert(customer_users).values(customer_id=customer.id, **values).returning(customer_users.c.id)
+        ).scalar_one()
+    changes = told(audit.difference({}, {name: value for name, value in values.items() if value}))
+    if "is_main" in changes:
+        changes["main"] = changes.pop("is_main")
+    audit.record(conn, action, "customer user", new_id, customer_id=customer.id, changes=changes, **audit.actor(user))
     return new_id
 
 
@@ -170,68 +171,9 @@ def add_registering(conn: Connection, customer_id: int, *, password: str, **deta
     `details` are the fields of a user. Until they have confirmed nobody signs in by this password.
     """
     customer = customers.held_for_change(conn, customer_id)
-    user_id = _insert(conn, customer, details, main=True, user=None, action="register")
+    user_id = add(conn, customer, details, main=True, user=None, action="register")
     rewrite(conn, user_id, {"password_hash": passwords.hashed(password)})
     return user_id
-
-
-def invite_contact(conn: Connection, customer_id: int, *, user: User, request_key: UUID | None = None) -> int:
-    """Invite the contact that stands in the customer's data, as its main user (rows N2, G4)."""
-    require(user, Permission.EDIT_CUSTOMERS)
-    contact = customers.customer(conn, customer_id)
-    if not contact.contact_email:
-        raise Invalid("To invite the contact, enter their e-mail address: it is the login.", field="contact_email")
-    first_name, surname = customer_user_fields.split_name(contact.contact_name)
-    try:
-        return invite(
-            conn, customer_id, email=contact.contact_email, first_name=first_name, surname=surname, user=user,
-            request_key=request_key,
-        )  # fmt: skip
-    except Invalid as refusal:
-        raise Invalid(str(refusal), field="contact_email") from refusal
-
-
-def resend_invite(conn: Connection, user_id: int, *, user: User | PortalUser, request_key: UUID | None = None) -> None:
-    """Mail a new invite to a user who has not registered; the link of the one before is void (row G4)."""
-    customer, person = _held_by(conn, user_id, user)
-    once(conn, request_key)
-    if person.deactivated_at is not None:
-        raise Conflict(f"{person.name} is deactivated. Activate them first, then send the invite.")
-    if person.registered_at is not None:
-        raise Conflict(f"{person.name} has registered already, so there is nothing to invite them to.")
-    _send_invite(conn, customer, user_id, user)
-    _record(conn, "resend invite" if person.invited_at else "invite", person, user)
-
-
-def accept(conn: Connection, secret: str, password: str) -> int:
-    """Set the password of the user whom this invite's link belongs to; returns their id (row G4).
-
-    Works once: the user has registered then. Raises Invalid at `password`, and in words why the link
-    or the access doesn't work any more.
-    """
-    user_id = links.use(conn, secret, "invite")
-    person = customer_user(conn, user_id)
-    customer = customers.customer(conn, person.customer_id)
-    if person.deactivated_at is not None or customer.marked_for_deletion_at is not None:
-        raise Conflict("This access was closed. Ask whoever invited you.")
-    if person.registered_at is not None:
-        raise Conflict("You have registered already. Sign in with your e-mail address and your password.")
-    require_good_password(password, email=person.email)
-    rewrite(conn, user_id, {"password_hash": passwords.hashed(password), "registered_at": func.now()})
-    audit.record(
-        conn, "accept invite", "customer user", user_id, user_id=None, customer_user_id=user_id,
-        customer_id=person.customer_id, changes={"user": (None, person.email), "registered": (False, True)},
-    )  # fmt: skip
-    return user_id
-
-
-def require_good_password(password: str, *, email: str) -> None:
-    """Refuse with Invalid at `password` what is short, among what everybody tries first, or the own address."""
-    passwords.require_good(password, username=email.lower(), field="password")
-    own = email.lower().partition("@")[0]
-    # Shorter ones stand in many a good password by chance.
-    if len(own) >= 4 and own in password.lower():
-        raise Invalid("A password can't contain your e-mail address or its first part.", field="password")
 
 
 # ---------------------------------------------------------------------------------- changing
@@ -254,12 +196,12 @@ def edit(conn: Connection, user_id: int, *, version: int, changes: Mapping[str, 
     if "email" in changed:
         links.void(conn, user_id)
     who = {} if "email" in changed else {"user": (None, before.email)}
-    _record(conn, "edit", before, user, **who, **told(changed))
+    record(conn, "edit", before, user, **who, **told(changed))
 
 
 def deactivate(conn: Connection, user_id: int, *, version: int, user: User | PortalUser) -> None:
     """Shut a user out at once: sessions end, links are void. Not the main user (row G11), nor in the portal oneself."""
-    _, person = _held_by(conn, user_id, user)
+    _, person = held_by(conn, user_id, user)
     if person.deactivated_at is not None:
         raise AlreadyDone(f"{person.name} is deactivated already.")
     if person.is_main:
@@ -270,17 +212,17 @@ def deactivate(conn: Connection, user_id: int, *, version: int, user: User | Por
     rewrite(conn, user_id, {"deactivated_at": func.now()})
     links.void(conn, user_id)
     sessions.end_portal(conn, person.customer_id, customer_user_id=user_id)
-    _record(conn, "deactivate", person, user, user=(None, person.email), active=(True, False))
+    record(conn, "deactivate", person, user, user=(None, person.email), active=(True, False))
 
 
 def activate(conn: Connection, user_id: int, *, version: int, user: User | PortalUser) -> None:
     """Let a deactivated user sign in again with the password they had; who had none is invited anew."""
-    _, person = _held_by(conn, user_id, user)
+    _, person = held_by(conn, user_id, user)
     if person.deactivated_at is None:
         raise AlreadyDone(f"{person.name} is not deactivated.")
     _require_version(person, version)
     rewrite(conn, user_id, {"deactivated_at": None})
-    _record(conn, "activate", person, user, user=(None, person.email), active=(False, True))
+    record(conn, "activate", person, user, user=(None, person.email), active=(False, True))
 
 
 def make_main(conn: Connection, user_id: int, *, version: int, user: User) -> None:
@@ -297,7 +239,7 @@ def make_main(conn: Connection, user_id: int, *, version: int, user: User) -> No
     if former is not None:
         rewrite(conn, former.id, {"is_main": False})
     rewrite(conn, user_id, {"is_main": True})
-    _record(conn, "change main user", person, user, main_user=(former and former.email, person.email))
+    record(conn, "change main user", person, user, main_user=(former and former.email, person.email))
 
 
 def forget(conn: Connection, customer_id: int) -> int:
@@ -308,48 +250,19 @@ def forget(conn: Connection, customer_id: int) -> int:
 # ---------------------------------------------------------------------------------- what the writes share
 
 
-def _insert(
-    conn: Connection,
-    customer: Customer,
-    given: Mapping[str, Any],
-    *,
-    main: bool,
-    user: User | PortalUser | None,
-    action: str,
-) -> int:
-    values = customer_user_fields.checked(given)
-    present = main_user(conn, customer.id)
-    if main and present is not None:
-        raise Conflict(
-            f"{customer.name} has a main user already, {present.name}. Invite this person without that, then change "
-            "the main user once they have registered."
-        )
-    values["is_main"] = present is None
-    with _own_email():
-        new_id: int = conn.execute(
-            insert(customer_users).values(customer_id=customer.id, **values).returning(customer_users.c.id)
-        ).scalar_one()
-    changes = told(audit.difference({}, {name: value for name, value in values.items() if value}))
-    if "is_main" in changes:
-        changes["main"] = changes.pop("is_main")
-    audit.record(conn, action, "customer user", new_id, customer_id=customer.id, changes=changes, **audit.actor(user))
-    return new_id
+def held_by(conn: Connection, user_id: int, user: User | PortalUser) -> tuple[Customer, CustomerUser]:
+    """A user whose customer's row is held, for somebody who may change this customer's users. Raises NotFound."""
+    customer_id = conn.scalar(select(customer_users.c.customer_id).where(customer_users.c.id == user_id))
+    require_may_change(user, customer_id)
+    return _held(conn, user_id)
 
 
-def _send_invite(conn: Connection, customer: Customer, user_id: int, user: User | PortalUser) -> None:
-    staff_id = audit.actor(user)["user_id"]
-    rewrite(conn, user_id, {"invited_at": func.now(), "invited_by": staff_id})
-    person = customer_user(conn, user_id)
-    mails.queue(
-        conn,
-        "invite",
-        recipient=person.email,
-        language=customer.language,
-        values={"name": addressed(person, customer.language), "customer": customer.name},
-        customer_id=customer.id,
-        link_id=links.create(conn, user_id, "invite"),
-        user_id=staff_id,
-    )
+def require_may_change(user: User | PortalUser, customer_id: int | None) -> None:
+    """Refuse who may not change a customer's users: of us who edit customers may, of its users each for their own."""
+    if isinstance(user, PortalUser):
+        require_own(user, customer_id, what="user")
+    else:
+        require(user, Permission.EDIT_CUSTOMERS)
 
 
 def _held(conn: Connection, user_id: int) -> tuple[Customer, CustomerUser]:
@@ -359,21 +272,6 @@ def _held(conn: Connection, user_id: int) -> tuple[Customer, CustomerUser]:
         raise NotFound("This user does not exist.")
     customer = customers.held_for_change(conn, customer_id)
     return customer, customer_user(conn, user_id)
-
-
-def _held_by(conn: Connection, user_id: int, user: User | PortalUser) -> tuple[Customer, CustomerUser]:
-    """`_held`, for one who may change this customer's users."""
-    customer_id = conn.scalar(select(customer_users.c.customer_id).where(customer_users.c.id == user_id))
-    _require(user, customer_id)
-    return _held(conn, user_id)
-
-
-def _require(user: User | PortalUser, customer_id: int | None) -> None:
-    """Of us, who may edit customers; of a customer's users, each for their own customer."""
-    if isinstance(user, PortalUser):
-        require_own(user, customer_id, what="user")
-    else:
-        require(user, Permission.EDIT_CUSTOMERS)
 
 
 def _require_version(person: CustomerUser, version: int) -> None:
@@ -401,9 +299,8 @@ def _own_email() -> Iterator[None]:
         raise Invalid(str(taken), field="email") from taken
 
 
-def _record(
-    conn: Connection, action: str, person: CustomerUser, by: User | PortalUser, **changes: audit.Change
-) -> None:
+def record(conn: Connection, action: str, person: CustomerUser, by: User | PortalUser, **changes: audit.Change) -> None:
+    """Note in the audit log what was done to a user, by one of us or in the portal."""
     audit.record(
         conn, action, "customer user", person.id, customer_id=person.customer_id,
         changes=changes or {"user": (None, person.email)}, **audit.actor(by),

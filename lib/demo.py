@@ -29,6 +29,7 @@ from lib import (
     demo_usage,
     drafts,
     erasures,
+    invites,
     invoices,
     issuing,
     links,
@@ -287,11 +288,11 @@ def _user(loading: _Loading, today: date, row: Row) -> None:
         return
     details: dict[str, Any] = {name: row[name] for name in ("salutation", "first_name", "surname", "email")}
     invited = row["state"] == "invited"
-    user_id = customer_users.invite(conn, customer_id, send=invited, user=user, **details)
+    user_id = invites.invite(conn, customer_id, send=invited, user=user, **details)
     # Without a key no link can be made: such a demo has invited users only.
     if not invited and vault.configured():
         secret = links.secret(conn, links.create(conn, user_id, "invite"))
-        customer_users.accept(conn, secret, demo_seed.PORTAL_PASSWORD)
+        invites.accept(conn, secret, demo_seed.PORTAL_PASSWORD)
 
 
 def _contact(loading: _Loading, today: date, row: Row) -> None:

@@ -5,7 +5,19 @@ Who asks is told the same whether the address signs in here or not, so that nobo
 
 from sqlalchemy import Connection, text
 
-from lib import audit, customer_users, customers, links, mails, passwords, portal_scope, portal_sessions, sessions
+from lib import (
+    audit,
+    customer_user_fields,
+    customer_users,
+    customers,
+    invites,
+    links,
+    mails,
+    passwords,
+    portal_scope,
+    portal_sessions,
+    sessions,
+)
 from lib.auth import PortalUser
 from lib.errors import Conflict, Invalid
 from lib.sessions import Claim
@@ -48,9 +60,9 @@ def forgotten(conn: Connection, *, email: str) -> None:
 
 
 def accept(conn: Connection, secret: str, *, password: str, again: str) -> int:
-    """`customer_users.accept` for a form that asks for the password twice. Raises Invalid at `again`, too."""
+    """`invites.accept` for a form that asks for the password twice. Raises Invalid at `again`, too."""
     _require_same(password, again)
-    return customer_users.accept(conn, secret, password)
+    return invites.accept(conn, secret, password)
 
 
 def reset(conn: Connection, secret: str, *, password: str, again: str) -> int:
@@ -63,7 +75,7 @@ def reset(conn: Connection, secret: str, *, password: str, again: str) -> int:
     customer = customers.customer(conn, person.customer_id)
     if person.state != "active" or customer.marked_for_deletion_at is not None:
         raise Conflict("This access was closed. Ask whoever invited you.")
-    customer_users.require_good_password(password, email=person.email)
+    customer_user_fields.require_good_password(password, email=person.email)
     _require_same(password, again)
     customer_users.rewrite(conn, user_id, {"password_hash": passwords.hashed(password)})
     sessions.end_portal(conn, person.customer_id, customer_user_id=user_id)
@@ -79,7 +91,7 @@ def change_own(
     stored = conn.scalar(text("SELECT password_hash FROM customer_users WHERE id = :id"), {"id": user.id})
     if not passwords.matches(current, stored):
         raise Invalid("This is not your current password.", field="current")
-    customer_users.require_good_password(password, email=user.email)
+    customer_user_fields.require_good_password(password, email=user.email)
     _require_same(password, again)
     if password == current:
         raise Invalid("The new password is the current one. Choose another.", field="password")

@@ -61,7 +61,7 @@ def register(
     terms = _require_enabled(conn)
     details = _checked(company, person, today=today)
     email = str(person["email"]).strip().lower()
-    customer_users.require_good_password(password, email=email)
+    customer_user_fields.require_good_password(password, email=email)
     if password != again:
         raise Invalid("The two passwords differ. Type the same one twice.", field="again")
     if not accepted:

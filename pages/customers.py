@@ -16,8 +16,8 @@ from lib import (
     customer_exports,
     customer_fields,
     customer_lists,
-    customer_users,
     customers,
+    invites,
     mail_server,
     periods,
     quota_warnings,
@@ -125,7 +125,7 @@ def _create(request_key: UUID) -> None:
 def _created_and_invited(conn: Connection, *, user: User, **given: Any) -> int:
     """Both or nothing: a customer whose contact can't be invited is not created."""
     created = customers.create(conn, user=user, **given)
-    customer_users.invite_contact(conn, created, user=user)
+    invites.invite_contact(conn, created, user=user)
     return created
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from lib import customer_users, links, portal_sessions
+from lib import invites, links, portal_sessions
 from lib.auth import PortalUser, Role, User
 from tests import closes
 
@@ -46,8 +46,8 @@ def filled(conn: Connection) -> Portal:
 
 def registered(conn: Connection, customer_id: int, name: str, *, user: User) -> int:
     """A user of a customer who has set a password."""
-    user_id = customer_users.invite(conn, customer_id, email=f"{name}@ada.example", first_name=name.title(), user=user)
-    customer_users.accept(conn, link(conn, user_id, "invite"), PASSWORD)
+    user_id = invites.invite(conn, customer_id, email=f"{name}@ada.example", first_name=name.title(), user=user)
+    invites.accept(conn, link(conn, user_id, "invite"), PASSWORD)
     return user_id
 
 

@@ -22,6 +22,7 @@ from lib import (
     customer_verbs,
     customers,
     deletions,
+    invites,
     project_key_redemptions,
     project_key_stock,
     subscriptions,
@@ -108,7 +109,7 @@ ACTIONS: dict[Action, Callable[[Connection, int, Company], Any]] = {
     Action.MANAGE: lambda conn, id_, c: customer_verbs.convert_to_managed(conn, id_, user=c.admin),
     Action.HAND_OVER: lambda conn, id_, c: hand_over(conn, id_, c),
     Action.REDEEM_KEY: redeem_key,
-    Action.RESEND_INVITE: lambda conn, id_, c: customer_users.resend_invite(conn, main_of(conn, id_), user=c.admin),
+    Action.RESEND_INVITE: lambda conn, id_, c: invites.resend(conn, main_of(conn, id_), user=c.admin),
     Action.CHANGE_MAIN: lambda conn, id_, c: change_main(conn, id_, c),
     Action.LOCK: lambda conn, id_, c: customer_verbs.lock(conn, id_, user=c.admin),
     Action.UNLOCK: lambda conn, id_, c: customer_verbs.unlock(conn, id_, user=c.admin),
@@ -333,7 +334,7 @@ def test_an_invite_and_another_main_user_are_offered_as_the_people_are(conn: Con
     id_, of_people = company.with_users, {Action.RESEND_INVITE, Action.CHANGE_MAIN}
     assert offered(conn, id_) & of_people == set()
     for email in ("ada@ada.example", "bea@ada.example"):
-        customer_users.invite(conn, id_, email=email, user=company.admin)
+        invites.invite(conn, id_, email=email, user=company.admin)
     assert offered(conn, id_) & of_people == of_people
     # Nobody has registered, so nobody can become it; who has is not invited any more.
     assert accepted(conn, company, id_) & of_people == {Action.RESEND_INVITE}

@@ -30,6 +30,7 @@ from lib import (
     deletions,
     drafts,
     erasures,
+    invites,
     invoice_mails,
     invoices,
     issuing,
@@ -122,9 +123,9 @@ def record(conn: Connection, customer_id: int) -> deletions.Deletion:
 
 def register(conn: Connection, company: Company, customer_id: int, email: str, **given: Any) -> int:
     """A user of the customer who accepted the invite."""
-    user_id = customer_users.invite(conn, customer_id, email=email, user=company.admin, **given)
+    user_id = invites.invite(conn, customer_id, email=email, user=company.admin, **given)
     link_id = conn.execute(text("SELECT max(id) FROM user_links WHERE user_id = :id"), {"id": user_id}).scalar_one()
-    customer_users.accept(conn, links.secret(conn, link_id), "nine-green-bottles")
+    invites.accept(conn, links.secret(conn, link_id), "nine-green-bottles")
     return user_id
 
 
@@ -186,7 +187,7 @@ def test_where_somebody_has_registered_the_word_is_typed(conn: Connection, compa
 
 @pytest.mark.row("G12", "N10")
 def test_an_invited_one_and_one_without_users_only_confirm(conn: Connection, company: Company) -> None:
-    customer_users.invite(conn, company.with_users, email="ada@ada.example", user=company.admin)
+    invites.invite(conn, company.with_users, email="ada@ada.example", user=company.admin)
     for customer_id in (company.with_users, company.with_ips):
         assert not deletions.needs_word(conn, customer_id)
         mark(conn, company, customer_id)
@@ -256,7 +257,7 @@ REFUSED: dict[str, Callable[..., Any]] = {
     "take a booking back": lambda conn, c, id_, pending, **_: bookings.take_back(
         conn, pending, today=TODAY, user=c.admin
     ),
-    "invite": lambda conn, c, id_, **_: customer_users.invite(conn, id_, email="new@new.example", user=c.admin),
+    "invite": lambda conn, c, id_, **_: invites.invite(conn, id_, email="new@new.example", user=c.admin),
     "contact": lambda conn, c, id_, **_: contacts.add(conn, id_, name="Nora", user=c.admin),
     "quota": lambda conn, c, id_, **_: quotas.add(
         conn, id_, kind="storage", amount=Decimal(5), from_day=TODAY, until_day=None, user=c.admin
@@ -306,7 +307,7 @@ def test_the_database_stores_nothing_about_the_erased(conn: Connection, company:
 def test_taken_back_everything_is_as_it_was(conn: Connection, company: Company) -> None:
     customer_id = company.with_users
     register(conn, company, customer_id, "ada@ada.example", first_name="Ada")
-    customer_users.invite(conn, customer_id, email="bo@ada.example", user=company.admin)
+    invites.invite(conn, customer_id, email="bo@ada.example", user=company.admin)
     contacts.add(conn, customer_id, name="Cleo", email="cleo@ada.example", is_billing=True, user=company.admin)
     ledgers.book(conn, company.people, customer_id, company.users, 25, date(2026, 9, 1))
     customer_verbs.lock(conn, customer_id, user=company.admin)
@@ -370,7 +371,7 @@ def complete(conn: Connection, company: Company) -> int:
         conn, company, customer_id, "Zenobia@qwertz-login.example", salutation="ms", first_name="Zenobia",
         surname="Qwertzky",
     )  # fmt: skip
-    customer_users.invite(conn, customer_id, email="zweite@qwertz-login.example", user=company.admin)
+    invites.invite(conn, customer_id, email="zweite@qwertz-login.example", user=company.admin)
     contacts.add(conn, customer_id, name="Xaver Qwertzmann", phone="0815-4711", email="xaver@qwertz.example",
                  is_billing=True, user=company.admin)  # fmt: skip
     quotas.add(conn, customer_id, kind="storage", amount=Decimal(5), from_day=JUNE, until_day=None, user=company.admin)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, links, vault
+from lib import customer_users, invites, links, vault
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotFound
 from tests import ledgers
@@ -22,7 +22,7 @@ def people(set_up: Callable[..., People]) -> People:
 def person(conn: Connection, people: People) -> int:
     """A user without any link."""
     customer_id = ledgers.customer(conn, people)
-    return customer_users.invite(conn, customer_id, email="ada@ada.example", send=False, user=people[Role.SALES])
+    return invites.invite(conn, customer_id, email="ada@ada.example", send=False, user=people[Role.SALES])
 
 
 def made(conn: Connection, person: int, purpose: str = "invite") -> str:

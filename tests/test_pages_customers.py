@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import customer_lists, customer_users, customers, db, periods
+from lib import customer_lists, customers, db, invites, periods
 from lib.auth import Role
 from tests import ledgers, people
 from tests.ledgers import JUNE
@@ -60,7 +60,7 @@ def test_each_row_offers_what_its_state_and_the_role_allow(open_page: OpenPage) 
     with db.transaction() as conn:
         hired = people.hire(conn)
         ids = {row.name: row.id for row in customer_lists.rows(conn, [1, 2], today=JUNE)}
-        customer_users.invite(conn, ids["Bea AG"], email="bea@bea.example", user=hired[Role.SALES])
+        invites.invite(conn, ids["Bea AG"], email="bea@bea.example", user=hired[Role.SALES])
 
     def menus(role: Role) -> list[list[str]]:
         app = open_page(PAGE, role)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 from streamlit.testing.v1 import AppTest
 
-from lib import contacts, customer_users, db
+from lib import contacts, customer_users, db, invites
 from lib.auth import Role
 from tests import ledgers, people
 from tests.beginnings import Begin
@@ -26,11 +26,11 @@ def with_contacts(conn: Connection) -> str:
     hired = people.open_company(conn)
     sales = hired[Role.SALES]
     customer_id = ledgers.customer(conn, hired)
-    customer_users.invite(
+    invites.invite(
         conn, customer_id, email="anke@ada.example", salutation="ms", first_name="Anke", surname="*Ahlbeck*",
         user=sales,
     )  # fmt: skip
-    gone = customer_users.invite(conn, customer_id, email="gone@ada.example", user=sales)
+    gone = invites.invite(conn, customer_id, email="gone@ada.example", user=sales)
     customer_users.deactivate(conn, gone, version=2, user=sales)
     contacts.add(conn, customer_id, name="Night *shift*", phone="+49 40 66969 1", user=sales)
     contacts.add(conn, customer_id, name="Bookkeeping", email="books@ada.example", is_billing=True, user=sales)

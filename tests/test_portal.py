@@ -13,6 +13,7 @@ from lib import (
     customer_verbs,
     customers,
     drafts,
+    invites,
     links,
     portal,
     portal_passwords,
@@ -105,10 +106,8 @@ def deactivated(conn: Connection, user_id: int, user: PortalUser) -> None:
 
 
 OF_ANOTHER: dict[str, Callable[[Connection, int, int, PortalUser], Any]] = {
-    "invite": lambda conn, customer_id, _, user: customer_users.invite(
-        conn, customer_id, email="new@ada.example", user=user
-    ),
-    "resend": lambda conn, _, user_id, user: customer_users.resend_invite(conn, user_id, user=user),
+    "invite": lambda conn, customer_id, _, user: invites.invite(conn, customer_id, email="new@ada.example", user=user),
+    "resend": lambda conn, _, user_id, user: invites.resend(conn, user_id, user=user),
     "deactivate": lambda conn, _, user_id, user: deactivated(conn, user_id, user),
     "activate": lambda conn, _, user_id, user: customer_users.activate(conn, user_id, version=1, user=user),
 }
@@ -129,7 +128,7 @@ def test_what_is_not_there_is_told_in_the_same_words(
     conn: Connection, made: Portal, olga: PortalUser, user_id: int
 ) -> None:
     with pytest.raises(NotFound, match="This user does not exist"):
-        customer_users.resend_invite(conn, user_id, user=olga)
+        invites.resend(conn, user_id, user=olga)
 
 
 # ---------------------------------------------------------------------------------- the team
@@ -138,9 +137,9 @@ def test_what_is_not_there_is_told_in_the_same_words(
 @pytest.mark.row("G5")
 def test_everybody_of_the_team_invites(conn: Connection, made: Portal, olga: PortalUser, piet: PortalUser) -> None:
     for user, email in ((olga, "rosa@ada.example"), (piet, "timo@ada.example")):
-        new = customer_users.invite(conn, made.ada, email=email, user=user)
+        new = invites.invite(conn, made.ada, email=email, user=user)
         assert not customer_users.customer_user(conn, new).is_main
-        assert customer_users.accept(conn, portals.link(conn, new, "invite"), PASSWORD) == new
+        assert invites.accept(conn, portals.link(conn, new, "invite"), PASSWORD) == new
     assert len(portal.team(conn, user=olga)) == 4
     who = "SELECT staff_id, customer_user_id FROM audit_log WHERE action = 'invite' ORDER BY id DESC LIMIT 1"
     assert tuple(conn.execute(text(who)).one()) == (None, made.people["piet"])
@@ -313,7 +312,7 @@ def test_the_own_password_is_changed_and_other_browsers_are_signed_out(conn: Con
 
 
 def test_an_invite_is_accepted_with_the_password_typed_twice(conn: Connection, made: Portal) -> None:
-    new = customer_users.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
+    new = invites.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
     secret = portals.link(conn, new, "invite")
     with pytest.raises(BillingError, match="differ"):
         portal_passwords.accept(conn, secret, password=PASSWORD, again="other")

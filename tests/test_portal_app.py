@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import app as staff_app
 import portal as portal_app
-from lib import customer_users, customer_verbs, db
+from lib import customer_verbs, db, invites
 from lib.auth import Role
 from pages.portal.shared import session
 from pages.shared.serving import PORTAL, STAFF, PageHeaders
@@ -176,7 +176,7 @@ def test_what_a_stranger_opens_names_nobody(open_page: OpenPage, file: str) -> N
 @pytest.mark.row("G4")
 def test_the_page_of_an_invite_sets_the_password_once(made: Portal, open_page: OpenPage) -> None:
     with db.transaction() as conn:
-        new = customer_users.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
+        new = invites.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
         secret = portals.link(conn, new, "invite")
     page = open_page("accept.py", link=secret)
     assert "rosa@ada.example" in words(page)

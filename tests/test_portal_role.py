@@ -15,6 +15,7 @@ from lib import (
     billing,
     customer_users,
     db,
+    invites,
     links,
     portal,
     portal_passwords,
@@ -118,8 +119,8 @@ def test_people_sign_in_read_order_and_invite(role: str, made: Portal) -> None:
         }  # fmt: skip
         version = portal.company(conn, user=berit).version
         portal.edit_address(conn, version=version, changes=changes, today=TODAY, user=berit)
-        new = customer_users.invite(conn, made.berta, email="timo@ada.example", user=berit)
-        customer_users.resend_invite(conn, new, user=berit)
+        new = invites.invite(conn, made.berta, email="timo@ada.example", user=berit)
+        invites.resend(conn, new, user=berit)
         version = customer_users.customer_user(conn, new).version
         customer_users.deactivate(conn, new, version=version, user=berit)
     with db.transaction() as conn:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, customer_verbs, portal_sessions, sessions
+from lib import customer_users, customer_verbs, invites, portal_sessions, sessions
 from lib.auth import Role
 from lib.errors import NotAllowed
 from tests import closes, people, portals
@@ -123,7 +123,7 @@ def test_who_is_shut_out_is_out_at_the_next_click(
 
 
 def test_an_invited_person_does_not_sign_in(conn: Connection, portal: Portal) -> None:
-    customer_users.invite(conn, portal.ada, email="rosa@ada.example", user=portal.sales)
+    invites.invite(conn, portal.ada, email="rosa@ada.example", user=portal.sales)
     assert portals.ticket(conn, "rosa") is None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import customer_users, customers, portal_sessions, registrations, settings
+from lib import customer_users, customers, invites, portal_sessions, registrations, settings
 from lib.errors import Conflict, Invalid, NotAllowed
 from tests import portals
 from tests.portals import PASSWORD, Portal
@@ -101,7 +101,7 @@ def test_a_known_address_is_told_by_mail_alone(conn: Connection, made: Portal) -
 
 
 def test_an_invited_persons_invite_is_not_taken_over(conn: Connection, made: Portal) -> None:
-    rosa = customer_users.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
+    rosa = invites.invite(conn, made.ada, email="rosa@ada.example", user=made.sales)
     register(conn, email="rosa@ada.example")
     assert mails(conn, "registration") == [] and mails(conn, "registration_known") == ["rosa@ada.example"]
     assert customer_users.customer_user(conn, rosa).customer_id == made.ada

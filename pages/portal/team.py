@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import customer_users, portal
+from lib import customer_users, invites, portal
 from lib.customer_user_fields import SALUTATIONS
 from lib.customer_users import CustomerUser
 from pages.portal.shared import session
@@ -50,7 +50,7 @@ def _actions(person: CustomerUser) -> None:
     if person.state == "invited" and st.button("Send invite again", key=f"resend_{person.id}"):
         _confirm(
             f"Send {person.name} a new invite?", "The link of the invite before it does not work any more.",
-            "Send invite", customer_users.resend_invite, person.id, success=f"{person.name} is invited again.",
+            "Send invite", invites.resend, person.id, success=f"{person.name} is invited again.",
         )  # fmt: skip
     if person.state == "deactivated":
         if st.button("Activate", key=f"activate_{person.id}"):
@@ -97,7 +97,7 @@ def _save() -> None:
     forms.sent(FORM)
     typed = forms.typed(FORM, FIELDS)
     session.attempt(
-        customer_users.invite, user.customer_id, **typed, request_key=forms.request_key(FORM),
+        invites.invite, user.customer_id, **typed, request_key=forms.request_key(FORM),
         success=f"{typed['email']} is invited.",
     )  # fmt: skip
 

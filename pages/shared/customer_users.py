@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import customer_users, mail_server
+from lib import customer_users, invites, mail_server
 from lib.customer_user_fields import EDITABLE, SALUTATIONS
 from lib.customer_users import CustomerUser
 from pages.shared import forms, session, ui
@@ -166,7 +166,7 @@ def _confirm_invite(person: CustomerUser, *, ready: bool) -> None:
         f"Send an invite to {ui.escaped(person.name)}?",
         f"A new link goes to **{ui.escaped(person.email)}**. {works}It works once, for seven days."
         + ("" if ready else f"\n\n{NOT_READY}"),
-        "Send invite", customer_users.resend_invite, person.id, request_key=uuid4(),
+        "Send invite", invites.resend, person.id, request_key=uuid4(),
         success=sent(person.email, ready=ready),
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def _invite(view: View, *, first: bool, ready: bool) -> None:
 def _send(customer_id: int, request_key: UUID, ready: bool) -> None:
     typed = forms.typed(INVITE, EDITABLE)
     forms.save(
-        INVITE, customer_users.invite, customer_id, request_key=request_key,
+        INVITE, invites.invite, customer_id, request_key=request_key,
         success=sent(typed["email"].strip(), ready=ready), **typed,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from lib import customer_users, db, links
+from lib import db, invites, links
 from lib.auth import Role
 from tests import ledgers, people
 from tests.browser.accessibility import violations
@@ -23,11 +23,11 @@ def team(app_database: str) -> str:
         customer_id = ledgers.customer(conn, hired, "Cirrus AG")
         for first_name in ("Olga", "Piet"):
             email = f"{first_name.lower()}@cirrus.example"
-            user_id = customer_users.invite(
+            user_id = invites.invite(
                 conn, customer_id, email=email, first_name=first_name, send=False, user=hired[Role.SALES]
             )
             secret = links.secret(conn, links.create(conn, user_id, "invite"))
-            customer_users.accept(conn, secret, "a-heron-in-june")
+            invites.accept(conn, secret, "a-heron-in-june")
     return f"/customer?id={customer_id}"
 
 

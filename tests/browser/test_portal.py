@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from lib import customer_users, customers, db, local, mail_sending, mail_server, settings
+from lib import customer_users, customers, db, invites, local, mail_sending, mail_server, settings
 from lib.auth import Role
 from tests import databases, mailboxes, people, portals
 from tests.browser.accessibility import violations
@@ -22,7 +22,7 @@ def app_database(server: str, template: str) -> Iterator[str]:
     with databases.copy(server, template) as url, databases.in_use(url):
         with db.transaction() as conn:
             made = portals.filled(conn)
-            customer_users.invite(conn, made.ada, email="rosa@ada.example", first_name="Rosa", user=made.sales)
+            invites.invite(conn, made.ada, email="rosa@ada.example", first_name="Rosa", user=made.sales)
         yield url
 
 
