@@ -9,14 +9,13 @@ We book anything; in self-service a customer's users book IPs by the same rules 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
-from lib import audit, charges, customer_states, customers, fields, periods, products, project_keys
+from lib import audit, booking_rules, charges, customer_states, customers, fields, periods, products, project_keys
 from lib.auth import Permission, PortalUser, User, require, require_own
-from lib.clock import month_of, next_month
+from lib.clock import next_day
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.requests import once
@@ -126,27 +125,27 @@ def book(
     customer, product = _held(conn, customer_id, product_id, user, today)
     quantity = fields.whole(quantity, field="quantity", label="The quantity")
     periods.require_open(first_open, effective_on, field="effective_on")
-    shares = split(product, quantity, internal, external)
+    shares = booking_rules.split(product, quantity, internal, external)
     before = standing(conn, customer_id, product_id=product_id)
-    require_sensible(product, quantity, effective_on, ends_on, today=today)
+    booking_rules.require_sensible(product, quantity, effective_on, ends_on, today=today)
     held = held_on(before, effective_on)
     _require_change(product, held, Holding(quantity, *shares), ends_on)
     key_id = None
     if product.kind == "ips":
-        key_id = require_key_kept(conn, customer_id, quantity, effective_on, ends_on, today=today)
-        require_ip_day(held.quantity, quantity, effective_on, today=today)
+        key_id = booking_rules.require_key_kept(conn, customer_id, quantity, effective_on, ends_on, today=today)
+        booking_rules.require_ip_day(held.quantity, quantity, effective_on, today=today)
     later = [b for b in before if b.effective_on > effective_on and not b.of_key]
     if later and keep_pending is None:
         raise Invalid("Later changes are pending. Say whether they stay or are taken back.", field="keep_pending")
     if product.kind == "users" and quantity > min([held.quantity, *(b.quantity for b in later if not keep_pending)]):
-        require_licence(customer, quantity)
+        booking_rules.require_licence(customer, quantity)
     # A pending change of that very day is replaced: taken back later, it must not let the old one stand again.
     since = effective_on - timedelta(days=1) if effective_on > today else effective_on
     gone = all_after(conn, customer_id, product_id, since)
     void(conn, [b for b in gone if not b.of_key and (b.effective_on == effective_on or not keep_pending)], user)
     rows: list[Row] = [(effective_on, quantity, *shares)]
     if ends_on is not None:
-        rows.append((next_day(ends_on), 0, *split_of_none(product)))
+        rows.append((next_day(ends_on), 0, *booking_rules.split_of_none(product)))
     append(conn, customer_id, product, rows, user, project_key_id=key_id)
     charges.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {
@@ -213,93 +212,6 @@ def _held(
     return customer, product
 
 
-def next_day(day: date) -> date:
-    """The day after: ledger days are half-open, people name the last day."""
-    return date.fromordinal(day.toordinal() + 1)
-
-
-# ---------------------------------------------------------------------------------- rules, for this and imports
-
-
-class Licence(Protocol):
-    """How many users a customer may have; `lib.customers.Customer` says it."""
-
-    @property
-    def max_users(self) -> int | None: ...
-    @property
-    def users_beyond_max(self) -> bool: ...
-
-
-def split(
-    product: products.Product, quantity: int, internal: int | None, external: int | None
-) -> tuple[int | None, int | None]:
-    """Internal and external IPs, which add up to the quantity; None for anything else. Raises Invalid."""
-    if product.kind != "ips":
-        return None, None
-    inside = fields.whole(internal or 0, field="internal", label="Internal IPs")
-    outside = fields.whole(
-        external if external is not None else quantity - inside, field="external", label="External IPs"
-    )
-    if inside + outside != quantity:
-        raise Invalid(f"Internal and external add up to {inside + outside}, not to {quantity}.", field="internal")
-    return inside, outside
-
-
-def require_sensible(
-    product: products.Product, quantity: int, effective_on: date, ends_on: date | None, *, today: date
-) -> None:
-    """Refuse with Invalid what can't be booked of a product, and days that make no sense."""
-    if product.kind == "adjustment":
-        raise Invalid("Adjustments are not booked; add one on the customer's page.", field="product")
-    if not product.counted and quantity not in (0, 1):
-        raise Invalid(f"{product.name_en} is either on or off.", field="quantity")
-    if not product.on_sale and quantity:
-        raise Invalid(f"{product.name_en} is withdrawn from sale.", field="product")
-    if effective_on > next_month(month_of(today), by=24):
-        raise Invalid("The day is more than two years ahead.", field="effective_on")
-    if ends_on is not None and ends_on < effective_on:
-        raise Invalid("The last day is before the first one.", field="ends_on")
-    if ends_on is not None and ends_on.year > 2199:
-        raise Invalid("The last day is too far in the future.", field="ends_on")
-    if ends_on is not None and quantity == 0:
-        raise Invalid("An end needs a quantity that ends.", field="ends_on")
-
-
-def require_licence(customer: Licence, quantity: int) -> None:
-    """More users than the licence's maximum only where it lets them in; fewer may always be booked (row N4)."""
-    if customer.max_users is not None and not customer.users_beyond_max and quantity > customer.max_users:
-        raise Invalid(
-            f"The licence allows {customer.max_users:,} users at most. Raise its maximum, or allow users beyond it, "
-            "first.",
-            field="quantity",
-        )
-
-
-def require_ip_day(held: int, wanted: int, effective_on: date, *, today: date) -> None:
-    """IPs change today or with the next month, a decrease only with the next month (row G6). Raises Invalid."""
-    following = next_month(month_of(today))
-    if wanted < held and effective_on != following:
-        raise Invalid(f"A decrease takes effect with the next month, on {following:%d %b %Y}.", field="effective_on")
-    if effective_on not in (today, following):
-        raise Invalid(f"IPs change today or on {following:%d %b %Y}.", field="effective_on")
-
-
-def require_key_kept(
-    conn: Connection, customer_id: int, quantity: int, effective_on: date, ends_on: date | None, *, today: date
-) -> int | None:
-    """The project key that runs on a day, if one does: it brings as many IPs until it ends (row G9). Raises Invalid."""
-    for key in project_keys.of_customer(conn, customer_id, today=today):
-        assert key.from_day is not None and key.until_day is not None
-        fixed = f"Project key {key.masked} brings {key.ips:,} IPs until {key.last_day:%d %b %Y}"
-        if ends_on is not None and effective_on < key.until_day and key.from_day <= next_day(ends_on) < key.until_day:
-            raise Invalid(f"{fixed}, which end with it.", field="ends_on")
-        if key.from_day <= effective_on < key.until_day:
-            if quantity != key.ips:
-                raise Invalid(f"{fixed}. Until then only their distribution changes.", field="quantity")
-            return key.id
-    return None
-
-
 def _require_change(product: products.Product, held: Holding, wanted: Holding, ends_on: date | None) -> None:
     same_split = product.kind != "ips" or (held.internal or 0, held.external or 0) == (wanted.internal, wanted.external)
     if held.quantity == wanted.quantity and same_split and ends_on is None:
@@ -317,11 +229,6 @@ def held_on(standing_bookings: Sequence[Booking], day: date) -> Holding:
         if booking.effective_on <= day:
             return Holding(booking.quantity, booking.internal, booking.external)
     return NOTHING
-
-
-def split_of_none(product: products.Product) -> tuple[int | None, int | None]:
-    """How a quantity of 0 is split."""
-    return (0, 0) if product.kind == "ips" else (None, None)
 
 
 def all_after(conn: Connection, customer_id: int, product_id: int, day: date) -> list[Booking]:

@@ -34,3 +34,8 @@ def months_between(first: date, last: date) -> list[date]:
         found.append(month)
         month = next_month(month)
     return found
+
+
+def next_day(day: date) -> date:
+    """The day after: ledger days are half-open, people name the last day."""
+    return date.fromordinal(day.toordinal() + 1)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import bookings, periods, products, project_keys
+from lib import booking_rules, periods, products, project_keys
 from lib.audit import Change
 from lib.auth import User
-from lib.bookings import NOTHING, Holding, next_day
+from lib.bookings import NOTHING, Holding
+from lib.clock import next_day
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid
 from lib.import_fields import folded
@@ -154,8 +155,8 @@ class _Planner:
         internal, external = said["internal"], said["external"]
         if internal is None and external is None and held.quantity == quantity:
             internal, external = held.internal, held.external
-        wanted = Holding(quantity, *bookings.split(product, quantity, internal, external))
-        bookings.require_sensible(product, quantity, day, ends_on, today=self.today)
+        wanted = Holding(quantity, *booking_rules.split(product, quantity, internal, external))
+        booking_rules.require_sensible(product, quantity, day, ends_on, today=self.today)
         starts = not _same(held, wanted)
         if product.kind == "ips" and starts:
             self._require_no_key(customer, day, ends_on)
@@ -178,7 +179,7 @@ class _Planner:
         if (key, day) in self.starts:
             return False
         held = ledger.stored.get(day) or ledger.before(day)
-        ledger.put(day, Holding(0, *bookings.split_of_none(product)))
+        ledger.put(day, Holding(0, *booking_rules.split_of_none(product)))
         return held.quantity != 0
 
     def _require_no_key(self, customer: Named, day: date, ends_on: date | None) -> None:
@@ -197,9 +198,9 @@ class _Planner:
     def _require_start(self, customer: Named, product: Product, held: Holding, wanted: Holding, day: date) -> None:
         periods.require_open(self.first_open, day, field="effective_on")
         if product.kind == "ips":
-            bookings.require_ip_day(held.quantity, wanted.quantity, day, today=self.today)
+            booking_rules.require_ip_day(held.quantity, wanted.quantity, day, today=self.today)
         if product.kind == "users" and wanted.quantity > held.quantity:
-            bookings.require_licence(customer, wanted.quantity)
+            booking_rules.require_licence(customer, wanted.quantity)
 
 
 def _same(held: Holding, wanted: Holding) -> bool:
@@ -311,7 +312,7 @@ def _lines(row: Planned, user: User) -> Iterator[tuple[Any, ...]]:
         wanted = booked.wanted
         yield (*first, booked.effective_on, wanted.quantity, wanted.internal, wanted.external, user.id)
     if booked.ends and booked.ends_on is not None:
-        yield (*first, next_day(booked.ends_on), 0, *bookings.split_of_none(booked.product), user.id)
+        yield (*first, next_day(booked.ends_on), 0, *booking_rules.split_of_none(booked.product), user.id)
 
 
 def second_plans(conn: Connection, rows: Sequence[Planned]) -> set[int]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from lib import (
     audit,
     billing,
+    booking_rules,
     bookings,
     charges,
     customer_states,
@@ -132,13 +133,13 @@ def redeem(
     product = _ips(conn)
     held = bookings.held_on(bookings.standing(conn, customer_id, product_id=product.id), today)
     from_day = _require_start(customer, key, held, terms, first_open=first_open, today=today)
-    split = bookings.split(product, key.ips, terms.internal, terms.external)
+    split = booking_rules.split(product, key.ips, terms.internal, terms.external)
     until_day = project_key_stock.claim(
         conn, key.id, customer_id, from_day=from_day, charging=terms.charging, selling_price=terms.selling_price,
         user=user,
     )  # fmt: skip
     bookings.void(conn, bookings.all_after(conn, customer_id, product.id, today), user)
-    rows = [(from_day, key.ips, *split), (until_day, 0, *bookings.split_of_none(product))]
+    rows = [(from_day, key.ips, *split), (until_day, 0, *booking_rules.split_of_none(product))]
     bookings.append(conn, customer_id, product, rows, user, project_key_id=key.id)
     customers.rewrite(conn, customer_id, payment_method=METHOD)
     charges.keep(conn, customers=[customer_id])

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from lib import audit, bookings, charges, customer_states, customers, periods, products, project_keys
+from lib import audit, booking_rules, bookings, charges, customer_states, customers, periods, products, project_keys
 from lib.auth import Permission, User, require
 from lib.bookings import Booking
 from lib.clock import month_of, next_month
@@ -94,7 +94,7 @@ def cancel(conn: Connection, customer_id: int, *, today: date, user: User) -> da
         if not on.quantity and not any(booking.quantity for booking in later):
             continue
         bookings.void(conn, later, user, cancellation=together)
-        rows = [(first_free, 0, *bookings.split_of_none(product))]
+        rows = [(first_free, 0, *booking_rules.split_of_none(product))]
         bookings.append(conn, customer_id, product, rows, user, cancellation=together)
         changes[product.name_en] = (on.quantity, 0)
     charges.keep(conn, customers=[customer_id])
@@ -158,7 +158,7 @@ def withdraw(
         raise Conflict(f"{product.name_en} is not booked today, so there is nothing to withdraw.")
     periods.require_open(first_open, today, field="product")
     bookings.void(conn, bookings.all_after(conn, customer_id, product_id, today), user)
-    bookings.append(conn, customer_id, product, [(today, 0, *bookings.split_of_none(product))], user)
+    bookings.append(conn, customer_id, product, [(today, 0, *booking_rules.split_of_none(product))], user)
     charges.keep(conn, customers=[customer_id])
     changes: dict[str, audit.Change] = {product.name_en: (1, 0), "from": (None, today)}
     audit.record(conn, "withdraw", "booking", product.code, user_id=user.id, customer_id=customer_id, changes=changes)

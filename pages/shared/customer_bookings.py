@@ -122,13 +122,13 @@ def _end(view: View, product: Product, key: UUID) -> None:
     session.field_error("effective_on")
     session.field_error("quantity")
     last: date | None = st.session_state.book_last
-    _ask_pending(view, product, bookings.next_day(last or view.today))
+    _ask_pending(view, product, clock.next_day(last or view.today))
     st.button("End it", key="book_go", type="primary", on_click=_book_end, args=(view, product, key))
 
 
 def _book_end(view: View, product: Product, key: UUID) -> None:
     last: date | None = st.session_state.book_last
-    book(view, product, key, last and bookings.next_day(last), lambda: {"quantity": 0})
+    book(view, product, key, last and clock.next_day(last), lambda: {"quantity": 0})
 
 
 # ---------------------------------------------------------------------------------- what the dialogs share
