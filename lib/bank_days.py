@@ -16,6 +16,11 @@ def after(day: date, bank_days: int) -> date:
     return day
 
 
+def on_or_after(day: date) -> date:
+    """The day itself where banks settle on it, else the next one on which they do."""
+    return day if is_bank_day(day) else after(day, 1)
+
+
 def _holidays(year: int) -> set[date]:
     """New Year, Good Friday, Easter Monday, Labour Day, and two days of Christmas."""
     easter = _easter(year)

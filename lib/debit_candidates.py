@@ -36,13 +36,17 @@ SELECT i.id AS invoice_id, i.number, i.state, i.currency, i.due_on, i.customer_i
 
 @dataclass(frozen=True)
 class Candidate:
-    """An invoice of a customer that pays by direct debit. `why` says why it can't be collected; empty: it can."""
+    """An invoice of a customer that pays by direct debit. `why` says why it can't be collected; empty: it can.
+
+    `announced` is the day that its document names; none on documents from before that was printed.
+    """
 
     invoice_id: int
     number: str
     customer_id: int
     customer: str
     due_on: date
+    announced: date | None
     amount: Decimal
     why: str
 
@@ -70,9 +74,22 @@ def months(conn: Connection) -> list[date]:
     )
 
 
-def candidates(conn: Connection, month: date, *, collect_on: date) -> list[Candidate]:
-    """The month's invoices of customers that pay by direct debit; each that can't be collected says why."""
-    return [candidate(row, collect_on) for row in rows(conn, month)]
+def candidates(conn: Connection, month: date, *, collect_on: date, late: bool = False) -> list[Candidate]:
+    """The month's invoices of customers that pay by direct debit; each that can't be collected says why.
+
+    `late` takes those, too, whose documents announced an earlier day: their customers were told the new one.
+    """
+    return [candidate(row, collect_on, late=late) for row in rows(conn, month)]
+
+
+def usual_day(conn: Connection, month: date, *, today: date) -> date:
+    """The day to collect a month's invoices on: the next one that their documents announced, else the first possible.
+
+    A day too far ahead for a file is not one of them.
+    """
+    first = first_day(today)
+    days = [_announced(row) for row in rows(conn, month) if row.amount > 0 and row.in_run is None]
+    return min((day for day in days if day is not None and not why_not(day, today=today)), default=first)
 
 
 def first_day(today: date) -> date:
@@ -106,11 +123,29 @@ def rows(conn: Connection, month: date, *, hold: bool = False) -> Sequence[Row[A
     return conn.execute(text(_CANDIDATES), values).all()
 
 
-def candidate(row: Row[Any], collect_on: date) -> Candidate:
+def candidate(row: Row[Any], collect_on: date, *, late: bool = False) -> Candidate:
     """A row of `rows` as it is shown."""
     return Candidate(
-        row.invoice_id, row.number, row.customer_id, row.customer, row.due_on, row.amount, _why(row, collect_on)
-    )
+        row.invoice_id, row.number, row.customer_id, row.customer, row.due_on, _announced(row), row.amount,
+        _why(row, collect_on) or _told_otherwise(row, collect_on, late=late),
+    )  # fmt: skip
+
+
+def _announced(row: Row[Any]) -> date | None:
+    day = row.buyer.get("collect_on")
+    return date.fromisoformat(day) if day else None
+
+
+def _told_otherwise(row: Row[Any], collect_on: date, *, late: bool) -> str:
+    """How a collection would differ from what the document announced; empty where it wouldn't."""
+    mandate, day = row.buyer.get("mandate"), _announced(row)
+    if mandate and mandate != row.reference:
+        return f"The document announces the mandate {mandate}, which is revoked"
+    if day is not None and collect_on < day:
+        return f"It is announced for {day:%d %b %Y}"
+    if day is not None and collect_on > day and not late:
+        return f"It was announced for {day:%d %b %Y}: tell the customer the new day first"
+    return ""
 
 
 def _why(row: Row[Any], collect_on: date) -> str:

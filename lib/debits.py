@@ -109,10 +109,18 @@ def debits_of(conn: Connection, run_id: int) -> list[Debit]:
 
 
 def make(
-    conn: Connection, month: date, *, collect_on: date, today: date, user: User, request_key: UUID | None = None
+    conn: Connection,
+    month: date,
+    *,
+    collect_on: date,
+    late: bool = False,
+    today: date,
+    user: User,
+    request_key: UUID | None = None,
 ) -> int:
     """Make the file for all of the month's invoices that can be collected; returns the run's id.
 
+    With `late` also of those that were announced for an earlier day: whoever says so has told the customers.
     Raises Invalid at `collect_on`, Conflict where something of ours is missing or nothing can be collected.
     """
     require(user, Permission.RECORD_PAYMENTS)
@@ -123,7 +131,7 @@ def make(
     refusal = why_not(collect_on, today=today)
     if refusal:
         raise Invalid(refusal, field="collect_on")
-    chosen = [row for row in rows(conn, month, hold=True) if not candidate(row, collect_on).why]
+    chosen = [row for row in rows(conn, month, hold=True) if not candidate(row, collect_on, late=late).why]
     if not chosen:
         raise Conflict(f"No invoice of {month:%B %Y} can be collected. The list says why.")
     sequences = _sequences(chosen)

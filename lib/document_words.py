@@ -54,7 +54,13 @@ WORDS: dict[str, dict[str, str]] = {
         " Ihrem Konto ein.",
         "pay_direct_debit_draft": "Den Gesamtbetrag von {gross} {currency} ziehen wir per SEPA-Lastschrift von Ihrem"
         " Konto ein.",
+        "pay_collected": "Den Gesamtbetrag von {gross} {currency} ziehen wir am {day} per SEPA-Lastschrift von Ihrem"
+        " Konto ein. Sie müssen nichts überweisen.",
+        "pay_collected_draft": "Den Gesamtbetrag von {gross} {currency} ziehen wir per SEPA-Lastschrift von Ihrem Konto"
+        " ein. Sie müssen nichts überweisen.",
         "pay_card": "Den Gesamtbetrag von {gross} {currency} buchen wir von Ihrer Kreditkarte ab.",
+        "pay_charged": "Den Gesamtbetrag von {gross} {currency} buchen wir von Ihrer hinterlegten Kreditkarte ab:"
+        " {card}. Sie müssen nichts überweisen.",
         "pay_free": "Für Ihr Kundenkonto ist keine Zahlung vereinbart. Bitte zahlen Sie auf dieses Dokument nichts.",
         "credit": "Den Betrag von {gross} {currency} schreiben wir Ihrem Kundenkonto gut. Wir verrechnen ihn mit Ihrer"
         " nächsten Rechnung oder überweisen ihn auf Wunsch.",
@@ -63,6 +69,10 @@ WORDS: dict[str, dict[str, str]] = {
         " Bereits gezahlte Beträge erstatten wir Ihnen.",
         "cancelled_credit_note": "Diese Stornorechnung hebt die Rechnungskorrektur {number} vom {date} vollständig auf."
         " Ein bereits ausgezahltes Guthaben zahlen Sie bitte zurück.",
+        "collect_on": "Einzug am",
+        "mandate": "Mandatsreferenz",
+        "creditor_id": "Gläubiger-ID",
+        "your_account": "Ihr Konto",
         "payee": "Empfänger",
         "bank": "Bank",
         "reference": "Verwendungszweck",
@@ -118,7 +128,13 @@ WORDS: dict[str, dict[str, str]] = {
         " on {due}.",
         "pay_direct_debit_draft": "We collect the total amount of {gross} {currency} from your account by SEPA direct"
         " debit.",
+        "pay_collected": "We collect the total amount of {gross} {currency} from your account by SEPA direct debit on"
+        " {day}. You need not transfer anything.",
+        "pay_collected_draft": "We collect the total amount of {gross} {currency} from your account by SEPA direct"
+        " debit. You need not transfer anything.",
         "pay_card": "We charge the total amount of {gross} {currency} to your credit card.",
+        "pay_charged": "We charge the total amount of {gross} {currency} to the credit card that you saved: {card}."
+        " You need not transfer anything.",
         "pay_free": "No payment is agreed for your account. Please pay nothing on this document.",
         "credit": "We credit the amount of {gross} {currency} to your customer account. We set it off against your next"
         " invoice or pay it out on request.",
@@ -127,6 +143,10 @@ WORDS: dict[str, dict[str, str]] = {
         " We refund what you have already paid.",
         "cancelled_credit_note": "This cancellation invoice cancels credit note {number} of {date} in full."
         " Please return a credit that was already paid out.",
+        "collect_on": "Collected on",
+        "mandate": "Mandate reference",
+        "creditor_id": "Creditor ID",
+        "your_account": "Your account",
         "payee": "Payee",
         "bank": "Bank",
         "reference": "Reference",
@@ -151,6 +171,13 @@ def payment(language: str, *, method: str, gross: Decimal, currency: str, due: d
     if due is None and f"{key}_draft" in WORDS[language]:
         key += "_draft"
     return WORDS[language][key].format(gross=amount(language, gross), currency=currency, due=day(language, due))
+
+
+def announced(language: str, *, card: str, gross: Decimal, currency: str, collect_on: date | None) -> str:
+    """That the total is collected by mandate, or charged to this card; a draft has no day of collection yet."""
+    key = "pay_charged" if card else "pay_collected" if collect_on else "pay_collected_draft"
+    values = {"gross": amount(language, gross), "currency": currency, "card": card, "day": day(language, collect_on)}
+    return WORDS[language][key].format(**values)
 
 
 def number(language: str, value: Decimal, *, at_least: int = 0, at_most: int = 4) -> str:

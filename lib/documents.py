@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lib import contacts
+from lib import collection_notices, contacts
 from lib.errors import NotFound
 from lib.layouts import Buyer, Document, Line, Original, Seller, Tax
 from lib.rendering import rendered
@@ -88,7 +88,7 @@ def _buyer(conn: Connection, invoice: Row[Any]) -> Buyer:
     if row.separate_billing:
         today |= {name: today[f"billing_{name}"] for name in ("name", "street", "postcode", "city")}
         today["country"] = row.billing_country or row.country
-    return _party(Buyer, today)
+    return _party(Buyer, today | collection_notices.of_draft(conn, invoice.id))
 
 
 def _lines(conn: Connection, invoice_id: int) -> tuple[Line, ...]:

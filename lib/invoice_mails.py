@@ -89,6 +89,7 @@ class _Document:
     gross: Decimal
     currency: str
     payment_method: str
+    collect_on: str
 
 
 def prepared(conn: Connection, invoice_id: int) -> Prepared:
@@ -212,7 +213,8 @@ def _documents(conn: Connection, invoice_ids: Sequence[int]) -> list[_Document]:
         text(f"""
             SELECT i.id, i.kind, i.state, i.number, i.customer_id, coalesce(i.buyer ->> 'name', c.name) AS customer,
                    {_NAME} AS name, ({DOCUMENT_EMAIL}) AS recipient, i.language, i.issued_on, i.due_on, i.gross,
-                   i.currency, coalesce(i.buyer ->> 'payment_method', '') AS payment_method
+                   i.currency, coalesce(i.buyer ->> 'payment_method', '') AS payment_method,
+                   coalesce(i.buyer ->> 'collect_on', '') AS collect_on
               FROM invoices i JOIN customers c ON c.id = i.customer_id
              WHERE i.id = ANY(CAST(:ids AS bigint[])) ORDER BY i.number, i.id"""),
         {"ids": wanted},
@@ -249,6 +251,7 @@ def _filled(template: mail_templates.Template, document: _Document, company: str
     language = document.language
     payment = PAYMENT_OTHERWISE.get((language, document.payment_method), PAYMENT[language])
     to_pay = document.kind == "invoice" and document.state == "issued" and document.gross > 0
+    paid_on = date.fromisoformat(document.collect_on) if document.collect_on else document.due_on
     values: dict[str, Any] = {
         "company": company,
         "name": document.name,
@@ -258,7 +261,7 @@ def _filled(template: mail_templates.Template, document: _Document, company: str
         "date": document_words.day(language, document.issued_on),
         "amount": document_words.amount(language, document.gross),
         "currency": document.currency,
-        "payment": payment.format(due=document_words.day(language, document.due_on)) if to_pay else "",
+        "payment": payment.format(due=document_words.day(language, paid_on)) if to_pay else "",
     }
     return mail_templates.filled(template, values)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import advance_invoices, audit, contacts, drafts, terms, vat
+from lib import advance_invoices, audit, collection_notices, contacts, drafts, terms, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.db import conflicts
@@ -29,7 +29,8 @@ _BILLING = {
     "country": "CASE WHEN c.separate_billing AND c.billing_country <> '' THEN c.billing_country ELSE c.country END",
 }
 _BUYER = f"""jsonb_object('{{number,{",".join(_BILLING)},vat_id,contact_name,email,payment_method}}', ARRAY[
-    c.number, {", ".join(_BILLING.values())}, c.vat_id, c.contact_name, {contacts.DOCUMENT_EMAIL}, c.payment_method])"""
+    c.number, {", ".join(_BILLING.values())}, c.vat_id, c.contact_name, {contacts.DOCUMENT_EMAIL},
+    {collection_notices.ASKED}])"""
 
 # What the VAT decision was based on. Aliases c and i, invoices.
 _DECIDED_BY = """jsonb_build_object('country', c.country, 'vat_id', c.vat_id, 'valid', c.vat_id_valid,
@@ -194,6 +195,7 @@ def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: d
     blocked = _blocked(conn, condition, values | {"today": today})
     complete = f"{condition} AND NOT i.id = ANY(CAST(:blocked AS bigint[]))"
     values = values | {"blocked": [draft.invoice_id for draft in blocked]}
+    collection_notices.freeze(conn, _BUYER, complete, values, today=today)
     return _number(conn, complete, values, today=today, user=user, action="issue", blocked=blocked)
 
 

@@ -12,7 +12,19 @@ from typing import Any
 
 from babel import Locale
 
-from lib.document_words import NOT_TRANSFERRED, WORDS, amount, day, iban, number, payment, period, plain_rate, rate
+from lib.document_words import (
+    NOT_TRANSFERRED,
+    WORDS,
+    amount,
+    announced,
+    day,
+    iban,
+    number,
+    payment,
+    period,
+    plain_rate,
+    rate,
+)
 
 # Where the postcode follows the town.
 POSTCODE_LAST = {"GB", "IE", "US", "CA", "AU", "NZ"}
@@ -56,6 +68,12 @@ class Buyer:
     email: str = ""
     contact_name: str = ""
     payment_method: str = ""  # empty on documents issued before it was frozen: a transfer
+    # What is announced of a collection: empty on older documents, and where nothing is (lib/collection_notices.py).
+    mandate: str = ""
+    creditor_id: str = ""
+    iban_ending: str = ""
+    collect_on: str = ""  # as 2026-07-17; a draft has none yet
+    card: str = ""
 
 
 @dataclass(frozen=True)
@@ -273,10 +291,19 @@ def _payment(document: Document) -> str:
     values: dict[str, Any] = {"gross": abs(document.gross), "currency": document.currency}
     if document.gross < 0:
         return document.words["credit"].format(**values | {"gross": amount(document.language, values["gross"])})
-    return payment(document.language, method=document.buyer.payment_method, due=document.due_on, **values)
+    buyer = document.buyer
+    if buyer.mandate or buyer.card:
+        return announced(document.language, card=buyer.card, collect_on=_collected_on(document), **values)
+    return payment(document.language, method=buyer.payment_method, due=document.due_on, **values)
+
+
+def _collected_on(document: Document) -> date | None:
+    return date.fromisoformat(document.buyer.collect_on) if document.buyer.collect_on else None
 
 
 def _account(document: Document) -> list[list[str]]:
+    if document.is_payable and document.buyer.mandate:
+        return _collection(document)
     if not document.is_transferred or not document.seller.iban:
         return []
     words, seller = document.words, document.seller
@@ -286,6 +313,18 @@ def _account(document: Document) -> list[list[str]]:
         ("BIC", seller.bic),
         (words["bank"], seller.bank_name),
         (words["reference"], document.number or words["draft_number"]),
+    ]
+    return [[label, value] for label, value in pairs if value]
+
+
+def _collection(document: Document) -> list[list[str]]:
+    """What a SEPA direct debit has to be announced with: by which mandate, by whom, from where and when."""
+    words, buyer = document.words, document.buyer
+    pairs = [
+        (words["collect_on"], day(document.language, _collected_on(document))),
+        (words["mandate"], buyer.mandate),
+        (words["creditor_id"], buyer.creditor_id),
+        (words["your_account"], f"IBAN … {buyer.iban_ending}"),
     ]
     return [[label, value] for label, value in pairs if value]
 

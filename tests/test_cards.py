@@ -18,6 +18,7 @@ from lib import (
     customers,
     db,
     deletions,
+    documents,
     erasures,
     invoices,
     mandates,
@@ -34,6 +35,7 @@ from tests import closes, stripe_server
 from tests.beginnings import Begin
 from tests.closes import TODAY, Company
 from tests.stripe_server import DECLINED, GOOD, NEEDS_ACTION, PUBLISHABLE, SECRET, SIGNING, Stripe, signed
+from tests.test_documents import assert_says, text_of
 
 GROSS = Decimal("53.55")
 BACK = "http://127.0.0.1:8501"
@@ -416,6 +418,27 @@ def test_a_card_is_removed_here_and_there(company: Company, fake: Stripe) -> Non
         cards.remove_card(conn, company.with_users, user=company.admin)
     with pytest.raises(NotFound, match="no saved card"):
         do(cards.charge, invoice(company).id, user=company.finance)
+
+
+def test_an_invoice_says_that_the_saved_card_is_charged(company: Company, fake: Stripe) -> None:
+    """Where none is saved it asks for a transfer, as what was issued before does for ever."""
+    save(company, fake)
+    with db.transaction() as conn:
+        for customer_id in (company.with_users, company.with_ips):
+            version = customers.customer(conn, customer_id).version
+            by_card = {"payment_method": "card"}
+            customers.edit(conn, customer_id, version=version, changes=by_card, today=TODAY, user=company.admin)
+        closes.approve(conn, company, closes.JULY, today=closes.AUGUST)
+        closes.issue(conn, company, closes.JULY, today=closes.AUGUST)
+        saved, without = (
+            documents.pdf(conn, max(one.id for one in invoices.invoices_of(conn, customer_id)))[1]
+            for customer_id in (company.with_users, company.with_ips)
+        )
+        before = documents.pdf(conn, min(one.id for one in invoices.invoices_of(conn, company.with_users)))[1]
+    assert_says(saved, "53,55 EUR buchen wir von Ihrer hinterlegten Kreditkarte ab: Visa … 4242.")
+    assert "Bitte überweisen" not in text_of(saved)
+    for other in (without, before):
+        assert_says(other, "Bitte überweisen Sie den Gesamtbetrag von")
 
 
 def test_who_may_what(company: Company) -> None:

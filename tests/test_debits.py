@@ -15,17 +15,21 @@ from lib import (
     audit,
     bank_days,
     checks,
+    collection_notices,
     customers,
     db,
     debit_candidates,
     debits,
     deletions,
+    documents,
     erasures,
+    invoice_mails,
     invoices,
     issuing,
     mandates,
     payment_methods,
     payments,
+    rendering,
     settings,
     vault,
 )
@@ -33,13 +37,14 @@ from lib.auth import Role, User
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes
 from tests.closes import JUNE, TODAY, Company
+from tests.test_documents import assert_says, text_of
 
 BEGINS_WITH = closes.company
 IBAN, OURS = "DE89370400440532013000", "DE02120300000000202051"
 CREDITOR = "DE98ZZZ09999999999"
 NAMESPACE = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.008.001.08"}
-# After the due day (14 days after TODAY).
-COLLECT, MADE = date(2026, 7, 20), date(2026, 7, 15)
+# The due day, 14 days after TODAY: the documents announce it.
+COLLECT, MADE = date(2026, 7, 17), date(2026, 7, 15)
 pytestmark = pytest.mark.row("G16")
 
 
@@ -57,12 +62,16 @@ def ready(conn: Connection, company: Company) -> Company:
 
 def prepare(conn: Connection, company: Company) -> None:
     payment_methods.set_creditor_id(conn, version=1, creditor_id=CREDITOR, user=company.finance)
-    version = settings.company(conn).version
-    settings.edit_company(conn, version=version, changes={"iban": OURS}, user=company.admin)
+    our_account(conn, company, OURS)
     by_debit(conn, company, company.with_users)
     sign(conn, company)
     closes.approve(conn, company)
     closes.issue(conn, company)
+
+
+def our_account(conn: Connection, company: Company, iban: str) -> None:
+    version = settings.company(conn).version
+    settings.edit_company(conn, version=version, changes={"iban": iban}, user=company.admin)
 
 
 def by_debit(conn: Connection, company: Company, customer_id: int) -> None:
@@ -197,6 +206,99 @@ def test_banks_have_holidays() -> None:
     assert bank_days.after(date(2026, 12, 23), 2) == date(2026, 12, 28)
 
 
+# ---------------------------------------------------------------------------------- what the document announces
+
+
+def frozen(conn: Connection, customer_id: int) -> dict[str, Any]:
+    found: dict[str, Any] = conn.execute(
+        text("SELECT buyer FROM invoices WHERE customer_id = :id ORDER BY id LIMIT 1"), {"id": customer_id}
+    ).scalar_one()
+    return found
+
+
+def test_an_invoice_announces_its_debit_for_ever(conn: Connection, ready: Company) -> None:
+    """By which mandate, by whom, from where and when; nothing asks for a transfer. A later mandate changes nothing."""
+    invoice_id, [mandate] = invoice_of(conn, ready.with_users).id, mandates.mandates_of(conn, ready.with_users)
+    mandates.revoke(conn, mandate.id, user=ready.admin)
+    sign(conn, ready, iban="GB29NWBK60161331926819", reference="NEW-1")
+    by_transfer = {"payment_method": "bank_transfer"}
+    version = customers.customer(conn, ready.with_users).version
+    customers.edit(conn, ready.with_users, version=version, changes=by_transfer, today=TODAY, user=ready.admin)
+    content = documents.pdf(conn, invoice_id)[1]
+    assert_says(
+        content, "53,55 EUR ziehen wir am 17.07.2026 per SEPA-Lastschrift von Ihrem Konto ein.", "Einzug am 17.07.2026",
+        f"Mandatsreferenz {mandate.reference}", f"Gläubiger-ID {CREDITOR}", "Ihr Konto IBAN … 3000",
+    )  # fmt: skip
+    assert "Bitte überweisen" not in text_of(content)
+    assert rendering.girocode(documents.document(conn, invoice_id)) == ""
+    assert IBAN not in str(frozen(conn, ready.with_users))
+    assert "zum 17.07.2026 per SEPA-Lastschrift" in invoice_mails.prepared(conn, invoice_id).body
+    assert "mandate" not in frozen(conn, ready.with_ips)
+
+
+def test_a_cancellation_and_a_draft_announce_no_more_than_they_know(conn: Connection, ready: Company) -> None:
+    cancellation = issuing.cancel(
+        conn, invoice_of(conn, ready.with_users).id, reason="wrong", today=TODAY, user=ready.finance
+    )
+    assert "ziehen wir" not in text_of(documents.pdf(conn, cancellation)[1])
+    closes.approve(conn, ready, closes.JULY, today=closes.AUGUST)
+    draft = next(one.id for one in invoices.invoices_of(conn, ready.with_users) if one.number is None)
+    content = documents.pdf(conn, draft)[1]
+    assert_says(content, "53,55 EUR ziehen wir per SEPA-Lastschrift von Ihrem Konto ein.", "Mandatsreferenz")
+    assert "Einzug am" not in text_of(content)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "UPDATE mandates SET revoked_at = now()",
+        "UPDATE mandates SET signed_on = '2023-06-30'",
+        "UPDATE payment_methods SET creditor_id = ''",
+        "UPDATE company SET iban = ''",
+        "UPDATE customers SET payment_method = 'bank_transfer'",
+    ],
+)
+def test_what_no_run_would_collect_asks_for_a_transfer(conn: Connection, company: Company, spoiled: str) -> None:
+    payment_methods.set_creditor_id(conn, version=1, creditor_id=CREDITOR, user=company.finance)
+    our_account(conn, company, OURS)
+    by_debit(conn, company, company.with_users)
+    sign(conn, company)
+    closes.approve(conn, company)
+    conn.execute(text(spoiled))
+    closes.issue(conn, company)
+    invoice_id = invoice_of(conn, company.with_users).id
+    assert_says(documents.pdf(conn, invoice_id)[1], "Bitte überweisen Sie den Gesamtbetrag von 53,55 EUR")
+    found = debit_candidates.candidates(conn, JUNE, collect_on=COLLECT)
+    assert all(one.why for one in found)
+
+
+@pytest.mark.parametrize(
+    ("due_on", "day"),
+    [(date(2026, 7, 17), date(2026, 7, 17)), (date(2026, 7, 18), date(2026, 7, 20)), (TODAY, date(2026, 7, 7))],
+)
+def test_the_day_is_when_it_is_due_or_the_next_that_a_file_reaches(due_on: date, day: date) -> None:
+    assert collection_notices.collection_day(due_on, today=TODAY) == day
+    assert debit_candidates.why_not(day, today=day - timedelta(days=4)) == ""
+
+
+def test_a_run_collects_on_the_announced_day_by_the_announced_mandate(conn: Connection, ready: Company) -> None:
+    later = date(2026, 7, 20)
+    assert debit_candidates.usual_day(conn, JUNE, today=MADE) == COLLECT
+    assert debit_candidates.usual_day(conn, JUNE, today=later) == date(2026, 7, 22)
+    [one] = debit_candidates.candidates(conn, JUNE, collect_on=later)
+    assert one.announced == COLLECT
+    assert one.why == "It was announced for 17 Jul 2026: tell the customer the new day first"
+    with pytest.raises(Conflict, match="can be collected"):
+        make(conn, ready, collect_on=later)
+    [one] = debit_candidates.candidates(conn, JUNE, collect_on=later, late=True)
+    assert one.why == ""
+    [mandate] = mandates.mandates_of(conn, ready.with_users)
+    mandates.revoke(conn, mandate.id, user=ready.admin)
+    sign(conn, ready, reference="NEW-1")
+    [one] = debit_candidates.candidates(conn, JUNE, collect_on=COLLECT)
+    assert one.why == f"The document announces the mandate {mandate.reference}, which is revoked"
+
+
 # ---------------------------------------------------------------------------------- a run
 
 
@@ -211,7 +313,7 @@ def test_the_file_says_what_is_collected_and_fits_its_schema(conn: Connection, r
     assert found(content, "CdtrAcct/Id/IBAN") == [OURS]
     assert found(content, "Dbtr/Nm") == ["Ada Muller + Sohne"]
     assert found(content, "SeqTp") == ["FRST"]
-    assert found(content, "ReqdColltnDt") == ["2026-07-20"]
+    assert found(content, "ReqdColltnDt") == ["2026-07-17"]
     assert found(content, "MndtRltdInf/DtOfSgntr") == ["2026-01-05"]
     assert found(content, "RmtInf/Ustrd") == ["RE-2026-00001"]
     assert found(content, "CdtrSchmeId/Id/PrvtId/Othr/Id") == [CREDITOR]
@@ -228,7 +330,7 @@ def test_the_file_says_what_is_collected_and_fits_its_schema(conn: Connection, r
     actions = [one.action for one in audit.entries(conn, object_type="debit run")[0]]
     assert actions == ["download", "create"]
     [at_invoice, *_] = audit.entries(conn, object_type="invoice", object_id=invoice_of(conn, ready.with_users).id)[0]
-    assert (at_invoice.action, at_invoice.changes) == ("collect", {"collected_on": [None, "2026-07-20"]})
+    assert (at_invoice.action, at_invoice.changes) == ("collect", {"collected_on": [None, "2026-07-17"]})
 
 
 def test_what_is_not_collected_says_why_before(conn: Connection, company: Company) -> None:
@@ -239,8 +341,10 @@ def test_what_is_not_collected_says_why_before(conn: Connection, company: Compan
     sign(conn, company, cora)
     prepare_less = {"creditor_id": CREDITOR, "version": 1, "user": company.finance}
     payment_methods.set_creditor_id(conn, **prepare_less)
+    our_account(conn, company, OURS)
     closes.approve(conn, company)
     closes.issue(conn, company)
+    our_account(conn, company, "")
     by_debit(conn, company, company.with_ips)
     sign(conn, company, company.with_ips, reference="B-1")
 
@@ -275,7 +379,7 @@ def test_an_invoice_is_in_one_run_until_it_came_back(conn: Connection, ready: Co
     with pytest.raises(AlreadyDone), conn.begin_nested():
         make(conn, ready, request_key=key)
     [one] = debit_candidates.candidates(conn, JUNE, collect_on=COLLECT)
-    assert one.why == "It is in the run of 20 Jul 2026"
+    assert one.why == "It is in the run of 17 Jul 2026"
     with pytest.raises(Conflict, match="can be collected"):
         make(conn, ready)
     [debit] = debits.debits_of(conn, run_id)
@@ -288,7 +392,7 @@ def test_an_invoice_is_in_one_run_until_it_came_back(conn: Connection, ready: Co
 def test_payments_are_recorded_in_one_click_and_a_return_reverses_one(conn: Connection, ready: Company) -> None:
     invoice, finance = invoice_of(conn, ready.with_users), ready.finance
     run_id = make(conn, ready)
-    with pytest.raises(Conflict, match="The money comes on 20 Jul 2026"):
+    with pytest.raises(Conflict, match="The money comes on 17 Jul 2026"):
         debits.collect(conn, run_id, today=MADE, user=finance)
     assert debits.collect(conn, run_id, today=COLLECT, user=finance) == debits.Collected(1, [])
     assert invoice_of(conn, ready.with_users).state == "paid"
@@ -313,7 +417,7 @@ def test_the_second_debit_of_a_mandate_is_recurring(conn: Connection, ready: Com
     debits.collect(conn, run_id, today=COLLECT, user=ready.finance)
     closes.approve(conn, ready, closes.JULY, today=closes.AUGUST)
     closes.issue(conn, ready, closes.JULY, today=closes.AUGUST)
-    second = debits.make(conn, closes.JULY, collect_on=date(2026, 8, 18), today=date(2026, 8, 12), user=ready.finance)
+    second = debits.make(conn, closes.JULY, collect_on=date(2026, 8, 17), today=date(2026, 8, 12), user=ready.finance)
     assert [one.sequence for one in debits.debits_of(conn, second)] == ["RCUR"]
 
 

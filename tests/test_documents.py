@@ -97,8 +97,12 @@ def test_an_issued_invoice_is_rendered_from_its_frozen_copy_and_kept(conn: Conne
 def test_the_payment_method_is_todays_on_a_draft_and_the_frozen_one_once_issued(
     conn: Connection, draft_id: int
 ) -> None:
+    conn.execute(update(tables.customers).values(payment_method="free"))
+    assert_says(documents.pdf(conn, draft_id)[1], "Für Ihr Kundenkonto ist keine Zahlung vereinbart.")
+    # Collected without a mandate: nobody can, so a transfer is asked for.
     conn.execute(update(tables.customers).values(payment_method="direct_debit"))
-    assert_says(documents.pdf(conn, draft_id)[1], "547,40 EUR ziehen wir per SEPA-Lastschrift von Ihrem Konto ein.")
+    assert_says(documents.pdf(conn, draft_id)[1], "Bitte überweisen Sie den Gesamtbetrag von 547,40 EUR")
+    conn.execute(update(tables.customers).values(payment_method="free"))
     # Issued before the payment method was frozen: it stays the transfer that it was.
     _issued(conn, draft_id, number="RE-2026-00012")
     assert_says(documents.pdf(conn, draft_id)[1], "Bitte überweisen Sie den Gesamtbetrag von 547,40 EUR")

@@ -61,11 +61,11 @@ def test_a_mail_is_prepared_in_the_documents_language(conn: Connection, issued: 
 
 @pytest.mark.row("S3")
 def test_a_mail_asks_for_no_transfer_where_the_document_does_not(conn: Connection, company: Company) -> None:
-    address(conn, company.with_users, company.admin, payment_method="direct_debit")
+    address(conn, company.with_users, company.admin, payment_method="free")
     closes.issue(conn, company)
     body = invoice_mails.prepared(conn, document_of(conn, company.with_users)).body
     assert "überweisen" not in body
-    assert "Wir ziehen den Betrag zum 17.07.2026 per SEPA-Lastschrift von Ihrem Konto ein." in body
+    assert "keine Zahlung vereinbart" in body
 
 
 def test_an_english_document_is_written_to_in_english(conn: Connection, begun: Company) -> None:

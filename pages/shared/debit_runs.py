@@ -22,9 +22,10 @@ MOST_SHOWN = 500
 
 
 def _make(today: date, request_key: UUID) -> None:
-    typed = forms.typed(FORM, ("month", "collect_on"))
+    typed = forms.typed(FORM, ("month", "collect_on", "late"))
     made = forms.save(
-        FORM, debits.make, typed["month"], collect_on=typed["collect_on"], today=today, request_key=request_key,
+        FORM, debits.make, typed["month"], collect_on=typed["collect_on"], late=bool(typed["late"]), today=today,
+        request_key=request_key,
         success="The file is made. Download it below and hand it to your bank.",
     )  # fmt: skip
     if made:
@@ -78,12 +79,15 @@ def _draw_next(months: list[date], today: date, *, ready: bool) -> None:
     if not months:
         ui.empty("No invoice is issued yet, so nothing can be collected.", icon=":material/receipt_long:")
         return
-    forms.begin(FORM, {"month": months[0], "collect_on": debit_candidates.first_day(today)})
+    with session.reading() as conn:
+        usual = debit_candidates.usual_day(conn, months[0], today=today)
+    forms.begin(FORM, {"month": months[0], "collect_on": usual, "late": False})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         month = st.selectbox("Invoices of", months, format_func=ui.month, key=f"{FORM}_month", width=200)
         collect_on = st.date_input("Collected on", key=f"{FORM}_collect_on", format="YYYY-MM-DD", width=200)
         with session.reading() as conn:
-            found = debit_candidates.candidates(conn, month, collect_on=collect_on)
+            late = bool(st.session_state[f"{FORM}_late"])
+            found = debit_candidates.candidates(conn, month, collect_on=collect_on, late=late)
         refusal = debit_candidates.why_not(collect_on, today=today)
         good = [one for one in found if not one.why]
         st.button(
@@ -91,6 +95,9 @@ def _draw_next(months: list[date], today: date, *, ready: bool) -> None:
             disabled=not (ready and good) or bool(refusal), on_click=_make, args=(today, forms.request_key(FORM)),
         )  # fmt: skip
     forms.problem(refusal)
+    st.checkbox(
+        "Also what was announced for an earlier day: these customers have been told the new one", key=f"{FORM}_late"
+    )
     total = sum((one.amount for one in good), Decimal(0))
     left_out = len(found) - len(good)
     st.markdown(
@@ -102,7 +109,8 @@ def _draw_next(months: list[date], today: date, *, ready: bool) -> None:
         return
     rows = [
         {
-            "number": one.number, "customer": one.customer, "due": ui.day(one.due_on), "amount": ui.money(one.amount),
+            "number": one.number, "customer": one.customer, "due": ui.day(one.due_on),
+            "announced": ui.day(one.announced) if one.announced else "–", "amount": ui.money(one.amount),
             "why": one.why or "Will be collected",
         }
         for one in sorted(found, key=lambda one: not one.why)[:MOST_SHOWN]
@@ -112,6 +120,7 @@ def _draw_next(months: list[date], today: date, *, ready: bool) -> None:
         "why": ui.text_column("In this file", width=300),
         "customer": ui.text_column("Customer", width=200),
         "due": ui.text_column("Due", width=110),
+        "announced": ui.text_column("Announced", width=110),
         "amount": ui.figure_column("Open, EUR", width=110),
     }
     ui.table(rows, columns, key="debit_candidates", alt="What the file would collect, and what not and why")
