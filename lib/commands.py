@@ -20,6 +20,7 @@ from lib import (
     backups,
     checks,
     clock,
+    close_previews,
     customer_exports,
     db,
     debits,
@@ -288,14 +289,14 @@ def _acting(conn: Connection, given: argparse.Namespace) -> User:
 
 
 def _preview(conn: Connection, month: date, today: date) -> int:
-    found = months.preview(conn, month, today=today)
+    found = close_previews.preview(conn, month, today=today)
     print(f"{month:%B %Y}: net {shown(found.net)}, the month before {shown(found.previous_net)}")
     print(f"Documents: {found.documents:,}, of them credit notes: {found.credit_notes:,}")
     print(f"Customers with nothing to bill: {found.without_charges:,}")
     for each in found.by_product:
         print(f"  {each.name}: {shown(each.amount)} ({each.charges:,} charges)")
     for kind, count in found.exceptions.items():
-        print(f"{months.EXCEPTIONS[kind]}: {count:,}")
+        print(f"{close_previews.EXCEPTIONS[kind]}: {count:,}")
     return FOUND_SOMETHING if found.missing_prices else 0
 
 

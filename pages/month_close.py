@@ -5,9 +5,10 @@ from datetime import date
 
 import streamlit as st
 
-from lib import clock, issuing, months, periods, settings
+from lib import clock, close_previews, issuing, months, periods, settings
 from lib.auth import Permission
-from lib.months import Month, Preview
+from lib.close_previews import Preview
+from lib.months import Month
 from pages.shared import close_mails, close_preview, documents, explain, session, ui, work
 
 STEPS = ("Preview", "Approve", "Issue", "Lock")
@@ -71,7 +72,7 @@ def steps_done(month: Month) -> int:
 def draw_open(month: Month, first_open: date, today: date, currency: str) -> None:
     """A month that isn't closed: what it would bill, what to look at before, and the approval."""
     with session.reading() as conn:
-        preview = months.preview(conn, month.month, today=today)
+        preview = close_previews.preview(conn, month.month, today=today)
     reason = why_not(month.month, first_open, today)
     if reason:
         st.info(reason, icon=":material/event_upcoming:")

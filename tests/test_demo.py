@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from lib import (
     charges,
     checks,
+    close_previews,
     contacts,
     customer_fields,
     customer_users,
@@ -219,9 +220,9 @@ def test_an_invoice_of_it_becomes_a_pdf(company: Connection) -> None:
 @pytest.mark.row("B1")
 def test_october_shows_the_exceptions_and_can_be_closed(company: Connection) -> None:
     finance = person(company, Role.FINANCE)
-    preview = months.preview(company, OCTOBER, today=TODAY)
-    assert set(preview.exceptions) == set(months.EXCEPTIONS) - set(months.BLOCKING)
-    assert set(months.preview(company, NOVEMBER, today=TODAY).exceptions) == set(months.EXCEPTIONS)
+    preview = close_previews.preview(company, OCTOBER, today=TODAY)
+    assert set(preview.exceptions) == set(close_previews.EXCEPTIONS) - set(close_previews.BLOCKING)
+    assert set(close_previews.preview(company, NOVEMBER, today=TODAY).exceptions) == set(close_previews.EXCEPTIONS)
     assert preview.credit_notes == 1
     assert months.approve(company, OCTOBER, today=TODAY, user=finance) == preview.documents
     issued = issuing.issue_month(company, OCTOBER, today=TODAY, user=finance)

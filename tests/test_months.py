@@ -10,7 +10,18 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import bookings, charges, customer_verbs, customers, db, drafts, invoices, issuing, months, periods, prices
+from lib import (
+    bookings,
+    charges,
+    close_previews,
+    db,
+    drafts,
+    invoices,
+    issuing,
+    months,
+    periods,
+    prices,
+)
 from lib.auth import Role
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes, ledgers, people
@@ -26,10 +37,6 @@ def company(begun: Company) -> Company:
 
 def month(conn: Connection, wanted: date, *, today: date = TODAY) -> months.Month:
     return next(one for one in months.months(conn, today=today) if one.month == wanted)
-
-
-def found(conn: Connection, kind: str, *, today: date = TODAY) -> list[months.ExceptionRow]:
-    return months.exceptions(conn, JUNE, today=today, kind=kind)
 
 
 # ---------------------------------------------------------------------------------- approving
@@ -127,7 +134,7 @@ def test_before_set_up_nothing_is_closed(database: str) -> None:
 def test_a_quantity_without_a_price_blocks_the_close(conn: Connection, company: Company) -> None:
     option = ledgers.product(conn, company.people, "option", code="sso")
     ledgers.book(conn, company.people, company.with_users, option, 1, JUNE)
-    assert months.preview(conn, JUNE, today=TODAY).missing_prices == 1
+    assert close_previews.preview(conn, JUNE, today=TODAY).missing_prices == 1
     with pytest.raises(Conflict, match=r"No price is valid in June 2026 for what C-\d+ Ada GmbH booked"):
         closes.approve(conn, company)
     prices.set_list_price(conn, option, valid_from=JUNE, tiers=ledgers.tiers((1, None, "9")), user=company.admin)
@@ -152,9 +159,11 @@ def test_a_customer_at_0_00_gets_no_document_and_one_below_zero_a_credit_note(
 ) -> None:
     closes.credit(conn, company, company.with_users, "-45.00")
     closes.credit(conn, company, company.with_ips, "-500.00")
-    preview = months.preview(conn, JUNE, today=TODAY)
+    preview = close_previews.preview(conn, JUNE, today=TODAY)
     assert (preview.documents, preview.credit_notes, preview.without_charges) == (1, 1, 1)
-    assert [(row.customer_id, row.amount) for row in found(conn, "zero")] == [(company.with_users, Decimal("0.00"))]
+    assert [
+        (row.customer_id, row.amount) for row in close_previews.exceptions(conn, JUNE, today=TODAY, kind="zero")
+    ] == [(company.with_users, Decimal("0.00"))]
     assert closes.approve(conn, company) == 1
     note = invoices.page(conn, invoices.Filters(), today=TODAY)[0]
     assert (note.customer_id, note.kind, note.net, note.vat, note.gross) == (
@@ -277,115 +286,6 @@ def test_a_month_is_locked_once_its_drafts_are_issued(conn: Connection, company:
         months.lock(conn, JUNE, user=company.finance)
     with pytest.raises(Conflict, match="its figures stay"):
         months.reopen(conn, JUNE, user=company.finance)
-
-
-# ---------------------------------------------------------------------------------- preview and exceptions
-
-
-@pytest.mark.row("B1")
-def test_the_preview_shows_what_the_close_then_bills_and_writes_nothing(conn: Connection, company: Company) -> None:
-    preview = months.preview(conn, JUNE, today=date(2026, 6, 20))
-    assert (preview.net, preview.previous_net, preview.documents) == (Decimal("505.00"), Decimal(0), 2)
-    assert [(one.name, one.amount, one.previous, one.charges) for one in preview.by_product] == [
-        ("Users", Decimal("45.00"), Decimal(0), 1), ("Ips", Decimal("460.00"), Decimal(0), 1)
-    ]  # fmt: skip
-    assert closes.count(conn, "invoices") == 0
-    closes.approve(conn, company)
-    assert sum(one.net for one in invoices.page(conn, invoices.Filters(), today=TODAY)) == preview.net
-    following = months.preview(conn, JULY, today=TODAY)
-    assert following.previous_net == preview.net
-    assert [one.previous for one in following.by_product] == [Decimal("45.00"), Decimal("460.00")]
-
-
-def test_reverse_charge_documents_have_a_deadline(conn: Connection, company: Company) -> None:
-    closes.abroad(conn, company, "Lumière SARL", "FR", "FR40303265045")
-    assert months.preview(conn, JUNE, today=TODAY).reverse_charge == 1
-    assert issuing.reverse_charge_deadline(JUNE) == date(2026, 7, 15)
-    assert issuing.reverse_charge_deadline(date(2026, 12, 1)) == date(2027, 1, 15)
-
-
-def test_every_kind_of_exception_is_found(conn: Connection, company: Company) -> None:
-    option = ledgers.product(conn, company.people, "option", code="sso")
-    unpriced = ledgers.customer(conn, company.people, "Preislos GmbH")
-    ledgers.book(conn, company.people, unpriced, option, 1, JUNE)
-    homeless = customers.create(
-        conn, details={"name": "Ohne Anschrift", "city": "Ulm"}, billed=True, ends_on=None, today=JUNE,
-        user=company.admin,
-    )  # fmt: skip
-    ledgers.book(conn, company.people, homeless, company.users, 1, JUNE)
-    undecided = closes.abroad(conn, company, "Alpenhof", "AT")
-    ending = ledgers.customer(conn, company.people, "Endet GmbH", ends_on=date(2026, 7, 20))
-    ledgers.book(conn, company.people, ending, company.users, 1, JUNE)
-    ended = ledgers.customer(conn, company.people, "Fertig GmbH", ends_on=date(2026, 6, 10))
-    ledgers.book(conn, company.people, ended, company.users, 1, JUNE)
-    later = ledgers.customer(conn, company.people, "Später GmbH", ends_on=date(2026, 9, 1))
-    ledgers.book(conn, company.people, later, company.users, 1, JUNE)
-    idle = ledgers.customer(conn, company.people, "Leer GmbH")
-    preview = months.preview(conn, JUNE, today=TODAY)
-    assert preview.exceptions == {"no_price": 1, "no_address": 1, "no_vat_decision": 1, "ending": 2, "zero": 1}
-    rows = {kind: [(row.customer_id, row.detail) for row in found(conn, kind)] for kind in months.EXCEPTIONS}
-    assert rows["no_price"] == [(unpriced, "Sso")]
-    assert rows["no_address"] == [(homeless, "the street, the postcode is missing")]
-    assert rows["no_vat_decision"][0][0] == undecided
-    assert rows["no_vat_decision"][0][1].startswith("needs a valid VAT ID")
-    assert rows["ending"] == [(ending, "ends on 20 Jul 2026"), (ended, "ended on 10 Jun 2026")]
-    assert rows["zero"] == [(idle, "nothing is booked")]
-    assert rows["change"] == []
-    assert [row.kind for row in months.exceptions(conn, JUNE, today=TODAY, limit=2, offset=1)] == [
-        "no_address", "no_vat_decision"
-    ]  # fmt: skip
-
-
-def test_changes_over_the_threshold_and_revenue_that_stopped_are_exceptions(conn: Connection, company: Company) -> None:
-    third = ledgers.customer(conn, company.people, "Cäsar KG")
-    ledgers.book(conn, company.people, third, company.users, 2, JUNE)
-    customer_verbs.deactivate(conn, company.with_ips, today=date(2026, 6, 20), user=company.admin)
-    closes.approve(conn, company)
-    ledgers.book(conn, company.people, company.with_users, company.users, 14, JULY)  # 45.00 -> 63.00
-    customer_verbs.deactivate(conn, third, today=JULY, user=company.admin)
-    rows = months.exceptions(conn, JULY, today=AUGUST, kind="change")
-    assert [(row.customer_id, row.detail) for row in rows] == [
-        (company.with_users, "+40 % against the month before"),
-        (company.with_ips, "no charges any more; 291.33 in the month before"),  # 460.00 * 19 / 30
-        (third, "-100 % against the month before"),
-    ]
-
-
-@pytest.mark.row("N4")
-def test_users_over_the_licence_are_an_exception_of_the_months_in_which_they_are_booked(
-    conn: Connection, company: Company
-) -> None:
-    def limit(customer_id: int, most: int, *, beyond: bool = False) -> None:
-        version = customers.customer(conn, customer_id).version
-        changes = {"max_users": str(most), "users_beyond_max": beyond}
-        customers.edit(conn, customer_id, version=version, changes=changes, today=TODAY, user=company.admin)
-
-    let_in = ledgers.customer(conn, company.people, "Darf GmbH")
-    ledgers.book(conn, company.people, let_in, company.users, 10, JUNE)
-    peak = ledgers.customer(conn, company.people, "Spitze GmbH")
-    for quantity, day in ((3, JUNE), (9, date(2026, 6, 10)), (4, date(2026, 6, 20))):
-        ledgers.book(conn, company.people, peak, company.users, quantity, day)
-    assert found(conn, "over_licence") == []
-    # The maximum is lowered later than the users were booked.
-    limit(company.with_users, 9)
-    limit(let_in, 9, beyond=True)
-    limit(peak, 8)
-    rows = {row.customer_id: row.detail for row in found(conn, "over_licence")}
-    assert rows == {
-        company.with_users: "10 users are booked, the licence allows 9",
-        peak: "9 users are booked, the licence allows 8",
-    }
-    assert months.preview(conn, JUNE, today=TODAY).exceptions["over_licence"] == 2
-    in_july = months.exceptions(conn, JULY, today=TODAY, kind="over_licence")
-    assert [row.customer_id for row in in_july] == [company.with_users], "the peak was in June"
-    limit(company.with_users, 10)
-    assert [row.customer_id for row in found(conn, "over_licence")] == [peak]
-
-
-def test_a_change_within_the_threshold_is_none(conn: Connection, company: Company) -> None:
-    closes.approve(conn, company)
-    ledgers.book(conn, company.people, company.with_users, company.users, 13, JULY)  # + 30 %, the threshold
-    assert months.exceptions(conn, JULY, today=AUGUST, kind="change") == []
 
 
 def test_a_draft_again_and_a_reopening_exclude_each_other(database: str) -> None:

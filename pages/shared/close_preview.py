@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import streamlit as st
 
-from lib import clock, issuing, months
-from lib.months import EXCEPTIONS, Preview
+from lib import clock, close_previews, issuing
+from lib.close_previews import BLOCKING, EXCEPTIONS, Preview
 from pages.shared import explain, session, ui
 
 PAGE = 25
@@ -96,7 +96,7 @@ def draw_exceptions(preview: Preview, today: date, currency: str) -> None:
         pages = max(1, -(-total // PAGE))
         number = min(max(1, st.session_state.get("exception_page") or 1), pages)
         with session.reading() as conn:
-            found = months.exceptions(
+            found = close_previews.exceptions(
                 conn, preview.month, today=today, kind=kind, limit=PAGE, offset=(number - 1) * PAGE
             )
         rows = [
@@ -104,7 +104,7 @@ def draw_exceptions(preview: Preview, today: date, currency: str) -> None:
                 "kind": [EXCEPTIONS[one.kind]],
                 "number": one.number,
                 "name": one.name,
-                "detail": one.detail[:1].upper() + one.detail[1:] + (BLOCKS if one.kind in months.BLOCKING else ""),
+                "detail": one.detail[:1].upper() + one.detail[1:] + (BLOCKS if one.kind in BLOCKING else ""),
                 "amount": ui.money(one.amount),
             }
             for one in found
