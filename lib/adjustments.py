@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, charges, customers, fields, periods
+from lib import audit, charges, customers, fields, periods, vat
 from lib.auth import Permission, User, require
 from lib.clock import month_of
 from lib.customer_states import Action
@@ -31,13 +31,15 @@ class Adjustment:
     reason: str
     recorded_at: datetime
     recorded_by: str
+    vat_treatment: str = "standard"
+    exempt_reason: str = ""
 
 
 def adjustments_of(conn: Connection, customer_id: int) -> list[Adjustment]:
     """The adjustments of a customer that were not withdrawn, the newest first."""
     found = conn.execute(
         text("""SELECT a.id, a.customer_id, a.month, a.month_meant, a.text, a.amount, a.reason, a.recorded_at,
-                       coalesce(s.name, 'System') AS recorded_by
+                       coalesce(s.name, 'System') AS recorded_by, a.vat_treatment, a.exempt_reason
                   FROM adjustments a LEFT JOIN staff s ON s.id = a.recorded_by
                  WHERE a.customer_id = :id AND a.withdrawn_at IS NULL ORDER BY a.month DESC, a.id DESC"""),
         {"id": customer_id},
@@ -54,13 +56,16 @@ def add(
     month_meant: date,
     reason: str,
     month: date | None = None,
+    vat_treatment: str = "standard",
+    exempt_reason: str = "",
     user: User,
     request_key: UUID | None = None,
 ) -> int:
     """Charge (or, negative, credit) a billed customer an amount in an open month. Returns its id.
 
     `month` is the one it is charged in, the first open one by default. `month_meant` is the one
-    that it belongs to, and prints as its service period.
+    that it belongs to, and prints as its service period: its last day decides the VAT rate. What is exempt prints its
+    reason, in the customer's language.
     """
     require(user, Permission.EDIT_ADJUSTMENTS)
     once(conn, request_key)
@@ -72,12 +77,15 @@ def add(
         raise Conflict(f"{customer.name} is a test customer and has no charges.")
     if month_of(month_meant) > month:
         raise Invalid("The month meant lies ahead of the month it is charged in.", field="month_meant")
+    why_exempt = fields.line(exempt_reason, field="exempt_reason", label="The reason of the exemption")
     values = {
         "text": fields.line(text, field="text", label="The text", required=True),
         "reason": fields.line(reason, field="reason", label="The reason", required=True),
         "amount": _checked_amount(amount),
         "month": month,
         "month_meant": month_of(month_meant),
+        "vat_treatment": vat.treatment(vat_treatment, why_exempt),
+        "exempt_reason": why_exempt,
     }
     with conflicts(periods.REFUSALS):
         adjustment_id: int = conn.execute(

@@ -72,9 +72,10 @@ def draft(
     conn.execute(
         text("""
             INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit_price,
-                                       amount, service_from, service_until)
+                                       amount, service_from, service_until, vat_treatment, exempt_reason)
             SELECT :invoice, 1, id, true, CASE :language WHEN 'de' THEN name_de ELSE name_en END, :period, 1, :price,
-                   :price, :first, :last
+                   :price, :first, :last, vat_treatment,
+                   CASE :language WHEN 'de' THEN exempt_reason_de ELSE exempt_reason_en END
               FROM products WHERE id = :product"""),
         values | {"invoice": invoice_id, "language": language},
     )
@@ -128,7 +129,10 @@ def refresh(conn: Connection, condition: str, values: dict[str, Any], *, today: 
 def _credit(
     conn: Connection, invoice_id: int, language: str, replaced: Term, days: dict[str, Any], *, today: date
 ) -> None:
-    """Write the line with the unused days of the replaced term anew: a negative quantity at a positive price."""
+    """Write the line with the unused days of the replaced term anew: a negative quantity at a positive price.
+
+    It is taxed, or exempt, as the line that it credits was.
+    """
     conn.execute(
         text("DELETE FROM invoice_lines WHERE invoice_id = :id AND from_close AND quantity < 0"), {"id": invoice_id}
     )
@@ -139,14 +143,18 @@ def _credit(
     conn.execute(
         text("""
             INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit_price,
-                                       amount, service_from, service_until)
+                                       amount, service_from, service_until, vat_treatment, exempt_reason)
             SELECT :id, (SELECT max(position) + 1 FROM invoice_lines WHERE invoice_id = :id), p.id, true,
                    replace(:name, '{product}', CASE :language WHEN 'de' THEN p.name_de ELSE p.name_en END), :detail,
-                   -1, :credit, -CAST(:credit AS numeric), :first, :last
-              FROM products p WHERE p.id = :product"""),
+                   -1, :credit, -CAST(:credit AS numeric), :first, :last, b.vat_treatment, b.exempt_reason
+              FROM products p
+              LEFT JOIN invoice_lines b
+                     ON b.invoice_id = :billed AND b.product_id = p.id AND b.from_close AND b.quantity > 0
+             WHERE p.id = :product"""),
         days
         | {
             "name": name, "language": language, "credit": unused, "product": replaced.product_id,
             "detail": detail.format(unused=replaced.unused_days(today), days=replaced.days),
+            "billed": replaced.invoice_id,
         },
     )  # fmt: skip

@@ -18,6 +18,7 @@ from sqlalchemy import Row as Selected
 from lib import (
     adjustments,
     bookings,
+    close_drafts,
     contacts,
     customer_users,
     customer_verbs,
@@ -264,7 +265,7 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
     if "cancel" in actions and month:
         issuing.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
     if "draft again" in actions and month:
-        draft = drafts.draft_unbilled(conn, customer_id, month, user=user)
+        draft = close_drafts.draft_unbilled(conn, customer_id, month, user=user)
     if "write" in actions:
         quantity, unit_price = Decimal(row["quantity"]), Decimal(row["unit_price"])
         line = drafts.DraftLine(row["text"], row["detail"], quantity, row["unit"], unit_price)

@@ -99,7 +99,8 @@ def _lines(conn: Connection, invoice_id: int) -> tuple[Line, ...]:
 
 def _taxes(conn: Connection, invoice_id: int) -> tuple[Tax, ...]:
     columns = [invoice_taxes.c[field.name] for field in fields(Tax)]
-    query = select(*columns).where(invoice_taxes.c.invoice_id == invoice_id).order_by(invoice_taxes.c.rate)
+    query = select(*columns).where(invoice_taxes.c.invoice_id == invoice_id)
+    query = query.order_by(invoice_taxes.c.category.desc(), invoice_taxes.c.rate)
     return tuple(Tax(**row._mapping) for row in conn.execute(query))
 
 

@@ -75,11 +75,13 @@ class InvoiceLine:
     service_from: date | None
     service_until: date | None
     product_id: int | None = None
+    vat_treatment: str = "standard"
+    exempt_reason: str = ""
 
 
 @dataclass(frozen=True)
 class Tax:
-    """VAT of one rate: on the sum of that rate's lines, rounded once."""
+    """VAT of one rate: on the sum of that rate's lines, rounded once. Exempt lines are category E, apart from 0 %."""
 
     rate: Decimal
     category: str
@@ -125,9 +127,10 @@ def lines(conn: Connection, invoice_id: int) -> list[InvoiceLine]:
 
 
 def taxes(conn: Connection, invoice_id: int) -> list[Tax]:
-    """The VAT of a document by rate."""
+    """The VAT of a document by rate, and what is exempt last."""
     found = conn.execute(
-        text("SELECT rate, category, net, vat FROM invoice_taxes WHERE invoice_id = :id ORDER BY rate DESC"),
+        text("""SELECT rate, category, net, vat FROM invoice_taxes WHERE invoice_id = :id
+                 ORDER BY category DESC, rate DESC"""),
         {"id": invoice_id},
     )
     return [Tax(**row._mapping) for row in found]

@@ -49,7 +49,13 @@ MISSING_OF_BUYER = f"""array_remove(ARRAY[
     CASE WHEN ({_BILLING["city"]}) = '' THEN 'the city' END], NULL)"""
 
 # The German rate of the day on which a line's service ends. Aliases l and i.
-_RATE_OF_LINE = vat.RATE.format(day="coalesce(l.service_until, i.service_until)")
+_RATE_OF_LINE = vat.RATE_OF_LINE.format(treatment="l.vat_treatment", day="coalesce(l.service_until, i.service_until)")
+
+# Which rates lines without one wait for, in words. Aliases l and i.
+_MISSING_RATES = f"""ARRAY(
+    SELECT DISTINCT CASE l.vat_treatment WHEN 'reduced' THEN 'a reduced VAT rate' ELSE 'a VAT rate' END
+                    || ' for the service period (Settings → VAT rates)'
+      FROM invoice_lines l WHERE l.invoice_id = i.id AND l.vat_rate IS NULL AND {_RATE_OF_LINE} IS NULL ORDER BY 1)"""
 
 
 def _shown(index: str) -> str:
@@ -181,10 +187,11 @@ def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: d
         raise Invalid(f"The company's data is incomplete: {', '.join(missing_of_seller)}. See Settings → Company.")
     advance_invoices.refresh(conn, condition, values, today=today)
     # The customer's country or VAT ID, or the rate of an open month, changed since it was drafted.
-    # Lines of the close lie in closed months, whose rates can't change.
+    # Lines of the close lie in closed months, whose rates can't change; what had none may have got one.
     stale = conn.scalars(
         text(f"""SELECT i.id FROM invoices i JOIN customers c ON c.id = i.customer_id
                   WHERE {condition} AND (i.vat_category IS DISTINCT FROM {vat.DECISION}
+                        OR i.id IN (SELECT invoice_id FROM invoice_lines WHERE vat_rate IS NULL)
                         OR i.vat_category = 'S' AND (i.month IS NULL OR i.version > 1) AND EXISTS (
                             SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND NOT l.from_close
                                AND l.vat_rate IS DISTINCT FROM {_RATE_OF_LINE}))"""),
@@ -256,11 +263,7 @@ def _blocked(
                        || CASE WHEN i.net = 0 AND NOT EXISTS (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id)
                                THEN ARRAY['a line'] ELSE '{{}}' END
                        || CASE WHEN i.due_on < :today THEN ARRAY['a due date that is not past'] ELSE '{{}}' END
-                       || CASE WHEN {decided} = 'S' AND EXISTS
-                               (SELECT FROM invoice_lines l WHERE l.invoice_id = i.id AND l.vat_rate IS NULL
-                                   AND {_RATE_OF_LINE} IS NULL)
-                               THEN ARRAY['a VAT rate for the service period (Settings → VAT rates)'] ELSE '{{}}' END
-                       AS missing
+                       || CASE WHEN {decided} = 'S' THEN {_MISSING_RATES} ELSE '{{}}' END AS missing
                   FROM invoices i JOIN customers c ON c.id = i.customer_id CROSS JOIN company o
                  WHERE {condition}) looked_at
              WHERE cardinality(missing) > 0 ORDER BY id LIMIT :limit"""),
@@ -365,9 +368,10 @@ def _copy_negated(conn: Connection, invoice_id: int, *, today: date, user: User)
     conn.execute(
         text("""
             INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
-                                       unit_price, amount, vat_rate, service_from, service_until)
+                                       unit_price, amount, vat_rate, service_from, service_until, vat_treatment,
+                                       exempt_reason)
             SELECT :copy, position, product_id, from_close, name, detail, -quantity, unit,
-                   unit_price, -amount, vat_rate, service_from, service_until
+                   unit_price, -amount, vat_rate, service_from, service_until, vat_treatment, exempt_reason
               FROM invoice_lines WHERE invoice_id = :id"""),
         values,
     )

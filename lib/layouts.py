@@ -31,6 +31,7 @@ POSTCODE_LAST = {"GB", "IE", "US", "CA", "AU", "NZ"}
 # Invisible characters could turn the reading order round or hide text.
 UNWANTED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 LONGEST_WORD = 36
+EXEMPT = "E"
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,18 @@ class Line:
     vat_rate: Decimal | None = None
     service_from: date | None = None
     service_until: date | None = None
+    vat_treatment: str = "standard"
+    exempt_reason: str = ""
 
 
 @dataclass(frozen=True)
 class Tax:
-    """The VAT of one rate: percent, the sum of its lines, the tax on it."""
+    """The VAT of one rate: percent, the sum of its lines, the tax on it. Category E: lines that are exempt."""
 
     rate: Decimal
     net: Decimal
     vat: Decimal
+    category: str = "S"
 
 
 @dataclass(frozen=True)
@@ -243,11 +247,17 @@ def _lines(document: Document) -> list[dict[str, Any]]:
             "quantity": number(language, line.quantity),
             "unit": line.unit,
             "unit_price": number(language, line.unit_price, at_least=2),
-            "rate": rate(language, line.vat_rate) if line.vat_rate is not None else "",
+            "rate": _rate(document, line),
             "amount": amount(language, line.amount),
         }
         for before, line in zip((None, *document.lines), document.lines, strict=False)
     ]
+
+
+def _rate(document: Document, line: Line) -> str:
+    if _is_exempt(document, line):
+        return document.words["rate_E"]
+    return rate(document.language, line.vat_rate) if line.vat_rate is not None else ""
 
 
 def _own_period(document: Document, line: Line) -> str:
@@ -263,8 +273,8 @@ def _totals(document: Document) -> list[list[str]]:
     rows = [[words["net"], amount(document.language, document.net)]]
     if document.vat_category is None:
         return [*rows, [words["vat_none"], words["vat_later"]]]
-    label = words[f"vat_{document.vat_category}"]
     for tax in document.taxes:
+        label = words[f"vat_{EXEMPT if tax.category == EXEMPT else document.vat_category}"]
         values = {"rate": plain_rate(document.language, tax.rate), "net": amount(document.language, tax.net)}
         rows.append([label.format(**values), amount(document.language, tax.vat)])
     return rows
@@ -275,12 +285,27 @@ def _gross(document: Document) -> str:
 
 
 def _notes(document: Document) -> list[list[str]]:
-    """Why no VAT is charged: §§ 14a (1) and (5) UStG; in both languages for reverse charge."""
+    """Why no VAT is charged: §§ 14 (4) no. 8, 14a (1) and (5) UStG; in both languages for reverse charge."""
     words = document.words
     if document.vat_category == "AE":
         ids = words["note_AE_ids"].format(buyer=document.buyer.vat_id, seller=document.seller.vat_id)
         return [[words["note_AE"], ids]]
-    return [[words["note_O"], ""]] if document.vat_category == "O" else []
+    if document.vat_category == "O":
+        return [[words["note_O"], ""]]
+    return _exemptions(document)
+
+
+def _exemptions(document: Document) -> list[list[str]]:
+    """The reason of each exemption, with the positions it is about unless it is about all of them."""
+    positions: dict[str, list[str]] = {}
+    for line in document.lines:
+        if _is_exempt(document, line):
+            positions.setdefault(line.exempt_reason, []).append(str(line.position))
+    words, every = document.words, sum(map(len, positions.values())) == len(document.lines)
+    if every and len(positions) == 1:
+        return [[words["note_E"], reason] for reason in positions]
+    reasons = [f"{words['position']} {', '.join(which)}: {reason}" for reason, which in positions.items()]
+    return [[words["note_E"], "\n".join(reasons)]] if reasons else []
 
 
 def _payment(document: Document) -> str:
@@ -356,7 +381,14 @@ def _named_original(document: Document, sentence: str) -> str:
 
 
 def _shows_rates(document: Document) -> bool:
-    return document.vat_category == "S" and len({line.vat_rate for line in document.lines}) > 1
+    """Whether lines bear different VAT, so that each says which."""
+    kinds = {(line.vat_rate, _is_exempt(document, line)) for line in document.lines}
+    return document.vat_category == "S" and len(kinds) > 1
+
+
+def _is_exempt(document: Document, line: Line) -> bool:
+    """Where the customer's country decides (AE, O), that rules all lines."""
+    return document.vat_category == "S" and line.vat_treatment == "exempt"
 
 
 def _goes_abroad(document: Document) -> bool:

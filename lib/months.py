@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import audit, charges, drafts, periods
+from lib import audit, charges, close_drafts, periods
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.errors import Conflict, NotFound
@@ -99,7 +99,7 @@ def approve(
     )
     conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": following})
     progress("Drafting documents")
-    drafted = drafts.from_statements(conn, month, user=user)
+    drafted = close_drafts.from_statements(conn, month, user=user)
     if drafted > charges.MANY:
         progress("Updating statistics")
         conn.execute(text("ANALYZE invoices (id, month, state, kind, customer_id), invoice_lines (invoice_id)"))
@@ -132,7 +132,7 @@ def reopen(conn: Connection, month: date, *, user: User) -> int:
     )
     if issued:
         raise Conflict(f"{month:%B %Y} has {issued} issued documents, so its figures stay. Correct by adjustments.")
-    dropped = drafts.remove_month(conn, month, user=user)
+    dropped = close_drafts.remove_month(conn, month, user=user)
     conn.execute(text("DELETE FROM months WHERE month = :month"), {"month": successor})
     if not _claim(conn, month, "open", "approved_at = NULL, approved_by = NULL", user):
         raise Conflict(_state_message(conn, month, "reopened"))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib import audit, charges, fields, money, periods
+from lib import audit, charges, fields, money, periods, vat
 from lib.auth import Permission, User, require
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
@@ -34,6 +34,8 @@ MEASURES = {
     "end": "Quantity on the last day",
     "full": "Whole month if booked on any day",
 }
+# Why it is exempt, by the language in which it is printed.
+REASONS = {"exempt_reason_de": "German", "exempt_reason_en": "English"}
 # `billing-rules`, What a month costs: the defaults of users, options and IPs.
 DEFAULT_MEASURE = {"users": "peak", "option": "daily", "ips": "daily", "plan": "daily", "module": "daily"}
 
@@ -43,6 +45,7 @@ class Product:
     """Something we sell. `kind` decides how it is booked, `measure` how a month of it is counted.
 
     A plan or module may be tried for `test_days` and be paid for a year in advance, net `yearly_price`.
+    `vat_treatment` is one of vat.TREATMENTS; what is exempt has its reason in both languages, for the document.
     """
 
     id: int
@@ -61,6 +64,9 @@ class Product:
     test_days: int | None
     yearly_price: Decimal | None
     revenue_account: str
+    vat_treatment: str
+    exempt_reason_de: str
+    exempt_reason_en: str
     version: int
 
     @property
@@ -100,6 +106,7 @@ def add(
     once(conn, request_key)
     fields.one_of(kind, {name: KINDS[name] for name in BOOKABLE}, field="kind", label="Kind")
     values = _checked({"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]} | dict(details), kind=kind)
+    values |= _taxed(values, stored={})
     code = fields.line(code, field="code", label="The code", required=True, longest=40).lower()
     refusals = {
         "products_code_key": f"There is already a product with the code {code}.",
@@ -119,12 +126,13 @@ def edit(conn: Connection, product_id: int, *, version: int, changes: Mapping[st
     """Save a product's texts, measure, order, what it is sold for in advance, and whether it is on sale.
 
     Nothing is ever deleted, only withdrawn from sale. The measure can't change once a closed month was measured by it:
-    closed figures stay explained.
+    closed figures stay explained. Another VAT treatment holds for what is drafted from now on.
     """
     require(user, Permission.EDIT_PRODUCTS)
     periods.hold_open_month(conn, alone=True)
     before = product(conn, product_id)
     values = _checked(changes, kind=before.kind)
+    values |= _taxed(values, stored=vars(before))
     if values.get("measure", before.measure) != before.measure and _closed_charges(conn, product_id):
         raise Conflict(
             f"{before.name_en} was charged in a closed month, so its measure stays. "
@@ -174,11 +182,26 @@ def _checked(changes: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
             values[name] = bool(value)
         elif name == "revenue_account":
             values[name] = _account(value)
+        elif name == "vat_treatment":
+            values[name] = fields.one_of(value, vat.TREATMENTS, field=name, label="VAT")
+        elif name in REASONS:
+            values[name] = fields.line(value, field=name, label=f"The reason in {REASONS[name]}")
         elif name in ("test_days", "yearly_price"):
             values[name] = _in_advance(name, value, kind=kind)
         else:
             raise Invalid(f"A product has no field {name}.", field=name)
     return values
+
+
+def _taxed(values: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, str]:
+    """VAT treatment and reasons as they will stand. What isn't exempt any more loses the reasons that it had."""
+    before = {"vat_treatment": "standard", **dict.fromkeys(REASONS, ""), **stored}
+    now = {**before, **values}
+    for name in REASONS:
+        if now["vat_treatment"] != "exempt" and now[name] == before[name]:
+            now[name] = ""
+        vat.treatment(now["vat_treatment"], now[name], reason_field=name)
+    return {name: now[name] for name in ("vat_treatment", *REASONS)}
 
 
 def _account(value: Any) -> str:

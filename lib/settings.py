@@ -1,16 +1,14 @@
-"""The company: who sells, VAT rates by date, number series, the first booking month, the self-service article.
+"""The company: who sells, number series, the first booking month, the self-service article.
 
-A change here never reaches a document that was issued: that keeps a frozen copy of the seller and its rates.
+A change here never reaches a document that was issued: that keeps a frozen copy of the seller.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lib import audit, company_fields, periods
 from lib.auth import Permission, User, require
@@ -20,7 +18,6 @@ from lib.errors import Conflict, Invalid, NotFound
 from lib.tables import company as company_table
 from lib.tables import months
 from lib.tables import number_series as series_table
-from lib.tables import vat_rates as rates_table
 
 _REFUSALS = periods.REFUSALS | {
     "number_series_prefix_key": "Another series has this prefix. Two series with one prefix would share numbers.",
@@ -76,15 +73,6 @@ class Company:
             "Postcode and city": bool(self.postcode and self.city),
             "VAT ID or tax number": bool(self.vat_id or self.tax_number),
         }
-
-
-@dataclass(frozen=True)
-class VatRate:
-    """The German standard rate in percent, from its day on. `closed`: documents may have used it, so it stays."""
-
-    valid_from: date
-    rate: Decimal
-    closed: bool
 
 
 @dataclass(frozen=True)
@@ -151,45 +139,6 @@ def edit_article(conn: Connection, *, name: str, number: str, version: int, user
     _require_version(conn, before, version)
     values = company_fields.checked_article(name=name, number=number)
     _save(conn, before, values, user, action="edit self-service article")
-
-
-# ---------------------------------------------------------------------------------- VAT rates
-
-
-def vat_rates(conn: Connection) -> list[VatRate]:
-    """The standard rates, the newest first."""
-    found = conn.execute(
-        text("""SELECT valid_from, rate, coalesce(valid_from < open_month(), false) AS closed
-                  FROM vat_rates ORDER BY valid_from DESC""")
-    )
-    return [VatRate(**row._mapping) for row in found]
-
-
-def set_vat_rate(conn: Connection, *, valid_from: date, rate: Decimal, user: User) -> None:
-    """Let a standard rate rule from a day on, which is in an open month; a rate of the same day is replaced."""
-    require(user, Permission.EDIT_SETTINGS)
-    company_fields.require_rate(rate)
-    _require_open_day(conn, valid_from)
-    before = conn.scalar(select(rates_table.c.rate).where(rates_table.c.valid_from == valid_from).with_for_update())
-    if before == rate:
-        raise Invalid(f"From {valid_from:%d %b %Y} the rate is {rate} % already.", field="rate")
-    new = upsert(rates_table).values(valid_from=valid_from, rate=rate)
-    conn.execute(new.on_conflict_do_update(index_elements=["valid_from"], set_={"rate": rate}))
-    audit.record(conn, "set", "VAT rate", valid_from, user_id=user.id, changes={"rate": (before, rate)})
-
-
-def remove_vat_rate(conn: Connection, *, valid_from: date, user: User) -> None:
-    """Take a rate back whose day is in an open month; the one before it rules again."""
-    require(user, Permission.EDIT_SETTINGS)
-    _require_open_day(conn, valid_from)
-    before = conn.scalar(
-        delete(rates_table).where(rates_table.c.valid_from == valid_from).returning(rates_table.c.rate)
-    )
-    if before is None:
-        raise NotFound(f"There is no VAT rate from {valid_from:%d %b %Y}; somebody else removed it.")
-    if conn.scalar(text("SELECT count(*) FROM vat_rates")) == 0:
-        raise Conflict("This is the only VAT rate, and no document can be issued without one. Add the other one first.")
-    audit.record(conn, "remove", "VAT rate", valid_from, user_id=user.id, changes={"rate": (before, None)})
 
 
 # ---------------------------------------------------------------------------------- number series
@@ -309,19 +258,6 @@ def _stale(conn: Connection, what: str, object_type: str, object_id: object) -> 
     ).one_or_none()
     who = f"{last.person} changed {what} at {last.time}" if last else f"Somebody changed {what}"
     return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
-
-
-def _require_open_day(conn: Connection, day: date) -> None:
-    """Before the first booking month is set no document exists, and any day is open."""
-    if not 2000 <= day.year <= 2100:
-        raise Invalid("Choose a day between 2000 and 2100.", field="valid_from")
-    if periods.open_month(conn) is not None:
-        first_open = periods.hold_open_month(conn)
-        if day < first_open:
-            raise Conflict(
-                f"{day:%d %b %Y} is in a closed month, whose documents were issued at its rate. "
-                f"A rate can change from {first_open:%d %b %Y} on."
-            )
 
 
 def _require_known_to_database(conn: Connection, zone: str) -> None:

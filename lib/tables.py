@@ -64,6 +64,19 @@ def _text(name: str, default: str | None = "") -> Column[str]:
     return Column(name, Text, nullable=False, server_default=default)
 
 
+def _vat_of_line() -> tuple[Column[str], Column[str], CheckConstraint]:
+    """How a line is taxed, and the printed reason where it is exempt."""
+    explained = (
+        "vat_treatment IN ('standard','reduced') AND exempt_reason = ''"
+        " OR vat_treatment = 'exempt' AND exempt_reason <> ''"
+    )
+    return (
+        _text("vat_treatment", "standard"),
+        _text("exempt_reason"),
+        CheckConstraint(explained, name="vat_treatment_explained"),
+    )
+
+
 def _version() -> Column[int]:
     """Counts the saves of a row that is edited as a whole, so that a stale form loses."""
     return Column("version", Integer, nullable=False, server_default="1")
@@ -240,9 +253,11 @@ sellers = Table(
 vat_rates = Table(
     "vat_rates",
     metadata,
+    Column("treatment", Text, primary_key=True),
     Column("valid_from", Date, primary_key=True),
     Column("rate", Numeric(5, 2), nullable=False),
     CheckConstraint("rate BETWEEN 0 AND 100", name="rate_range"),
+    CheckConstraint("treatment IN ('standard','reduced')", name="treatment_known"),
 )
 
 number_series = Table(
@@ -428,6 +443,9 @@ products = Table(
     Column("test_days", Integer),
     Column("yearly_price", MONEY),
     _text("revenue_account"),
+    _text("vat_treatment", "standard"),
+    _text("exempt_reason_de"),
+    _text("exempt_reason_en"),
     _version(),
     UniqueConstraint("id", "kind", name="products_id_kind_key"),
     CheckConstraint("kind IN ('users','option','ips','plan','module','adjustment')", name="kind_known"),
@@ -438,6 +456,11 @@ products = Table(
     CheckConstraint("yearly_price > 0", name="yearly_price_positive"),
     CheckConstraint("kind IN ('plan','module') OR test_days IS NULL AND yearly_price IS NULL", name="sold_in_advance"),
     CheckConstraint("revenue_account ~ '^([0-9]{4,8})?$'", name="revenue_account_digits"),
+    CheckConstraint(
+        "vat_treatment IN ('standard','reduced') AND exempt_reason_de = '' AND exempt_reason_en = ''"
+        " OR vat_treatment = 'exempt' AND exempt_reason_de <> '' AND exempt_reason_en <> ''",
+        name="vat_treatment_explained",
+    ),
     Index(
         "products_single_kind_idx",
         "kind",
@@ -653,6 +676,7 @@ adjustments = Table(
     Column("withdrawn_at", DateTime(timezone=True)),
     _stamp(),
     _ref("recorded_by", "staff.id", nullable=True),
+    *_vat_of_line(),
     CheckConstraint("text <> '' AND reason <> ''", name="explained"),
     CheckConstraint("amount <> 0", name="amount_not_zero"),
     Index("adjustments_customer_id_idx", "customer_id", "month"),
@@ -781,13 +805,14 @@ invoice_lines = Table(
     Column("vat_rate", Numeric(5, 2)),
     Column("service_from", Date),
     Column("service_until", Date),
+    *_vat_of_line(),
     CheckConstraint("amount = round(quantity * unit_price, 2)", name="amount_is_quantity_times_price"),
     CheckConstraint("unit_price >= 0", name="price_not_negative"),
     CheckConstraint("name <> ''", name="name_given"),
     Index("invoice_lines_unrated_idx", "invoice_id", postgresql_where=text("vat_rate IS NULL")),
 )
 
-# A view: the sum of each rate's lines and its VAT, rounded once.
+# A view: the sum of each rate's lines and its VAT, rounded once. The category of exempt lines is E.
 invoice_taxes = table(
     "invoice_taxes", column("invoice_id"), column("rate"), column("category"), column("net"), column("vat")
 )

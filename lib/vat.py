@@ -1,21 +1,21 @@
 """VAT: what a customer's country and VAT ID mean for its documents, and whether a VAT ID is well-formed.
 
-Germany is taxed at the rate of the day the service ends; a business elsewhere in the EU with a
-valid VAT ID owes the tax itself (category AE, § 13b UStG, Art. 196 of Directive 2006/112/EC);
-one without blocks the document; elsewhere the service is not taxable here (category O, § 3a (2)
-UStG). Northern Ireland's XI covers goods only, so its services count as elsewhere.
+Germany is taxed at the rate of the day the service ends, standard or reduced as the product says, or exempt; a business
+elsewhere in the EU with a valid VAT ID owes the tax itself (category AE, § 13b UStG, Art. 196 of Directive
+2006/112/EC); one without blocks the document; elsewhere the service is not taxable here (category O, § 3a (2) UStG).
+Northern Ireland's XI covers goods only, so its services count as elsewhere.
 """
 
 import importlib
 import re
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, text
 from stdnum.exceptions import ValidationError
 from stdnum.iso7064 import mod_11_10
 
+from lib import fields
 from lib.errors import Invalid
 
 EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split())
@@ -32,8 +32,17 @@ DECISION = f"""CASE WHEN c.country = 'DE' THEN 'S'
     WHEN c.country NOT IN ({", ".join(f"'{code}'" for code in sorted(EU))}) THEN 'O'
     WHEN c.vat_id_valid THEN 'AE' END"""
 
-# The rate that rules a day, in SQL; {day} is a date expression.
-RATE = "(SELECT rate FROM vat_rates WHERE valid_from <= {day} ORDER BY valid_from DESC LIMIT 1)"
+# How a line is taxed where the customer's category is S. Category E of a group of lines: exempt.
+TREATMENTS = {"standard": "Standard rate", "reduced": "Reduced rate", "exempt": "Exempt"}
+# How a reason may read, by the document's language.
+EXAMPLES = {"de": "Steuerfrei nach § 4 Nr. 21 UStG", "en": "VAT exempt under § 4 No. 21 UStG"}
+EXEMPT = "E"
+
+# The rate that rules a day, in SQL; {treatment} and {day} are expressions.
+RATE = """(SELECT rate FROM vat_rates WHERE treatment = {treatment} AND valid_from <= {day}
+            ORDER BY valid_from DESC LIMIT 1)"""
+# The rate of a line of category S: exempt lines have none to look up. Needs {treatment} and {day}, too.
+RATE_OF_LINE = f"CASE {{treatment}} WHEN 'exempt' THEN 0 ELSE {RATE} END"
 
 MISSING = "a valid VAT ID: a business in the EU outside Germany is billed without VAT only against one"
 
@@ -87,6 +96,14 @@ def decision(conn: Connection, customer_id: int) -> str | None:
     return category
 
 
-def rate(conn: Connection, day: date) -> Any:
-    """The German standard rate on a day, in percent; None before the first one."""
-    return conn.scalar(text("SELECT " + RATE.format(day="CAST(:day AS date)")), {"day": day})
+def treatment(value: Any, reason: Any, *, field: str = "vat_treatment", reason_field: str = "exempt_reason") -> str:
+    """How something is taxed, and that it goes with its reason: § 14 (4) no. 8 UStG asks for one where it is exempt.
+
+    `reason` is the trimmed text. Raises Invalid at `reason_field` where it is missing, or stands beside a rate.
+    """
+    chosen = fields.one_of(value, TREATMENTS, field=field, label="VAT")
+    if chosen == "exempt" and not reason:
+        raise Invalid(f"Say why it is exempt, for example: {EXAMPLES['de']}.", field=reason_field)
+    if chosen != "exempt" and reason:
+        raise Invalid("A reason belongs to what is exempt. Choose Exempt, or empty it.", field=reason_field)
+    return chosen

@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from lib import audit, clock, documents, drafts, invoices, issuing, settings
+from lib import audit, clock, documents, drafts, invoices, issuing, settings, vat
 from lib.auth import Permission
 from lib.errors import NotFound
-from lib.invoices import KINDS, Invoice, InvoiceLine
+from lib.invoices import KINDS, Invoice, InvoiceLine, Tax
 from pages.shared import documents as shown
 from pages.shared import draft_form, explain, invoice_mail, line_editor, payment_list, session, ui, work
 from pages.shared.customer_form import COUNTRIES
@@ -214,7 +214,8 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
                 "on_select": lambda: explain_line(document, lines),
                 "selection_mode": "single-cell",
             }
-            draft_form.lines_table(lines, document.currency, key="lines", **(options if any(charged) else {}))
+            more = options if any(charged) else {}
+            draft_form.lines_table(lines, document.currency, category=document.vat_category, key="lines", **more)
             if any(charged):
                 st.caption("A click on a line of the month close says how its amount came about.")
             if document.state == "draft" and any(line.from_close for line in lines):
@@ -227,7 +228,7 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
         with session.reading() as conn:
             taxes = invoices.taxes(conn, document.id)
         sums = [("Net", document.net)]
-        sums += [(f"VAT {line_editor.plain(tax.rate)} % on {ui.money(tax.net)}", tax.vat) for tax in taxes]
+        sums += [(_taxed(tax), tax.vat) for tax in taxes]
         sums.append(("Gross", document.gross))
         _, right = st.columns([3, 2])
         with right:
@@ -239,8 +240,17 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
             )
             if document.vat_category:
                 st.caption(CATEGORIES[document.vat_category])
+            if any(tax.category == vat.EXEMPT for tax in taxes):
+                for reason in dict.fromkeys(line.exempt_reason for line in lines if line.exempt_reason):
+                    st.caption(f"Exempt: {ui.escaped(reason)}")
         if document.closing:
             st.text(document.closing)
+
+
+def _taxed(tax: Tax) -> str:
+    if tax.category == vat.EXEMPT:
+        return f"Exempt from VAT: {ui.money(tax.net)}"
+    return f"VAT {line_editor.plain(tax.rate)} % on {ui.money(tax.net)}"
 
 
 def explain_line(document: Invoice, lines: list[InvoiceLine]) -> None:

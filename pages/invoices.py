@@ -7,7 +7,18 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, customer_lists, drafts, invoice_mails, invoices, issuing, months, payments, settings
+from lib import (
+    clock,
+    close_drafts,
+    customer_lists,
+    drafts,
+    invoice_mails,
+    invoices,
+    issuing,
+    months,
+    payments,
+    settings,
+)
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.invoices import MOST_COUNTED, Filters, Invoice
@@ -46,7 +57,7 @@ def _selected(table: str, ids: list[int]) -> None:
 
 def _draft_again(released: list[tuple[int, date]]) -> None:
     customer_id, month = released[st.session_state.draft_again.row]
-    if session.attempt(drafts.draft_unbilled, customer_id, month, success="The charges are drafted again."):
+    if session.attempt(close_drafts.draft_unbilled, customer_id, month, success="The charges are drafted again."):
         st.session_state[_OPEN] = session.result()
 
 

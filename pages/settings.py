@@ -6,14 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from lib import clock, company_fields, money, periods, settings
+from lib import clock, company_fields, periods, settings
 from lib.auth import Permission
-from lib.db import Connection
 from lib.errors import Invalid
 from lib.settings import Company, NumberSeries
-from pages.shared import checklist, forms, session, settings_deletion, settings_mail, settings_portal, ui
+from pages.shared import checklist, forms, session, settings_deletion, settings_mail, settings_portal, settings_vat, ui
 
-VAT = "vat"
 MONTH = "month"
 LOGO = "logo"
 # The fields of each tab's form: a save sends these and no others.
@@ -55,18 +53,6 @@ def _save_logo(version: int, *, remove: bool = False) -> None:
     content = None if remove or upload is None else upload.getvalue()
     words = "The logo is removed." if remove else "The logo is saved."
     forms.save(LOGO, settings.edit_company, version=version, changes={"logo": content}, success=words)
-
-
-def _set_rate() -> None:
-    day, typed = st.session_state[f"{VAT}_valid_from"], st.session_state[f"{VAT}_rate"]
-
-    def action(conn: Connection, **given: Any) -> None:
-        if day is None:
-            raise Invalid("Choose the first day of the rate.", field="valid_from")
-        settings.set_vat_rate(conn, valid_from=day, rate=money.parse(typed, field="rate"), **given)
-
-    if forms.save(VAT, action, success=f"The rate rules from {ui.day(day)}."):
-        forms.fill(VAT, {"valid_from": None, "rate": ""})
 
 
 def _save_series(kind: str, today: date) -> None:
@@ -208,43 +194,6 @@ def draw_texts(company: Company) -> None:
         _save_button("texts", TEXT_FIELDS)
 
 
-def draw_vat() -> None:
-    """The German standard rate by date."""
-    with session.reading() as conn:
-        rates = settings.vat_rates(conn)
-    st.caption("The German standard rate. The rate of the day on which the service period ends stands on a document.")
-    rows = [
-        {
-            "Valid": f"from {ui.day(rate.valid_from)}",
-            "Rate": f"{ui.money(rate.rate)} %",
-            "State": "Used in closed months" if rate.closed else "Can be changed",
-        }
-        for rate in rates
-    ]
-    st.table(rows, border="horizontal", alt="VAT rates, the newest first")
-    with st.container(horizontal=True):
-        for rate in rates:
-            label = f"Remove {ui.day(rate.valid_from)}"
-            if not rate.closed and st.button(label, key=f"vat_remove_{rate.valid_from}", type="tertiary"):
-                ui.confirm(
-                    f"Remove the rate from {ui.day(rate.valid_from)}?",
-                    "The rate before it goes on. Documents already issued keep theirs.",
-                    "Remove rate",
-                    settings.remove_vat_rate,
-                    valid_from=rate.valid_from,
-                    success=f"The rate from {ui.day(rate.valid_from)} is removed.",
-                )
-    forms.begin(VAT, {"valid_from": None, "rate": ""})
-    with st.form("vat_form"):
-        left, right = st.columns(2)
-        with left:
-            st.date_input("First day of the rate", key=f"{VAT}_valid_from", format="DD.MM.YYYY", value=None)
-            forms.error(VAT, "valid_from")
-        with right:
-            forms.text(VAT, "rate", "Rate in percent", placeholder="19")
-        st.form_submit_button("Save rate", key="vat_save", type="primary", on_click=_set_rate)
-
-
 def draw_series(today: date) -> None:
     """How the numbers of each kind of document look, with the next one."""
     with session.reading() as conn:
@@ -339,7 +288,7 @@ def draw() -> None:
         "Company": lambda: draw_company(company),
         "Bank and tax": lambda: draw_bank(company),
         "Texts": lambda: draw_texts(company),
-        "VAT rates": draw_vat,
+        "VAT rates": settings_vat.draw,
         "Number series": lambda: draw_series(today),
         "Booking months": lambda: draw_months(company, today),
         "Deletion": lambda: settings_deletion.draw(company),

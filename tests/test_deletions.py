@@ -21,6 +21,7 @@ from lib import (
     bookings,
     charges,
     checks,
+    close_drafts,
     contacts,
     customer_lists,
     customer_users,
@@ -529,7 +530,7 @@ def test_what_the_last_invoice_needs_goes_once_that_is_settled(conn: Connection,
     draft = invoices.invoices_of(conn, customer_id)[0]
     drafts.remove(conn, draft.id, user=company.finance)
     assert erasures.waits_for(conn, customer_id) == ["charges of June 2026 are on no document"]
-    again = drafts.draft_unbilled(conn, customer_id, JUNE, user=company.finance)
+    again = close_drafts.draft_unbilled(conn, customer_id, JUNE, user=company.finance)
     issuing.issue(conn, [again], today=closes.TODAY, user=company.finance)
     number = invoices.invoice(conn, again).number
     assert erasures.waits_for(conn, customer_id) == [f"{number} is not settled"]

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection
 
-from lib import audit, customers, db, drafts, invoices, issuing, settings
+from lib import audit, close_drafts, customers, db, drafts, invoices, issuing, settings, vat_rates
 from lib.auth import Role
 from lib.drafts import DraftLine
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
@@ -144,7 +144,7 @@ def test_other_roles_write_nothing(conn: Connection, company: Company, role: Rol
     with pytest.raises(NotAllowed):
         drafts.remove(conn, draft_id, user=company.people[role])
     with pytest.raises(NotAllowed):
-        drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.people[role])
+        close_drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.people[role])
 
 
 # ---------------------------------------------------------------------------------- changing one
@@ -204,7 +204,7 @@ def test_too_many_lines_are_refused(conn: Connection, company: Company) -> None:
 
 
 def test_vat_follows_the_rate_of_the_day_on_which_the_service_ends(conn: Connection, company: Company) -> None:
-    settings.set_vat_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal(21), user=company.admin)
+    vat_rates.set_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal(21), user=company.admin)
     old = create(conn, company, line("100"))
     new = create(conn, company, line("100"), service_until=date(2026, 7, 1))
     assert (invoices.invoice(conn, old).vat, invoices.invoice(conn, new).vat) == (Decimal("19.00"), Decimal("21.00"))
@@ -233,15 +233,15 @@ def test_deleting_a_draft_of_the_close_leaves_its_charges_unbilled(conn: Connect
 @pytest.mark.row("S3")
 def test_unbilled_charges_are_drafted_again_once(conn: Connection, company: Company) -> None:
     drafts.remove(conn, closed_draft(conn, company), user=company.finance)
-    again = drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
+    again = close_drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
     draft = invoices.invoice(conn, again)
     assert (draft.net, draft.month, draft.customer_id) == (Decimal("45.00"), JUNE, company.with_users)
     assert all(one.from_close for one in invoices.lines(conn, again))
     assert invoices.unbilled(conn) == []
     with pytest.raises(Conflict, match="already on a document"):
-        drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
+        close_drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
     with pytest.raises(Conflict, match="their month is not closed"):
-        drafts.draft_unbilled(conn, company.with_users, JULY, user=company.finance)
+        close_drafts.draft_unbilled(conn, company.with_users, JULY, user=company.finance)
 
 
 def test_two_who_draft_again_at_once_write_one_draft(database: str) -> None:
@@ -254,7 +254,7 @@ def test_two_who_draft_again_at_once_write_one_draft(database: str) -> None:
         try:
             with db.transaction() as own:
                 together.wait()
-                drafts.draft_unbilled(own, company.with_users, JUNE, user=company.finance)
+                close_drafts.draft_unbilled(own, company.with_users, JUNE, user=company.finance)
         except BillingError:
             return False
         return True

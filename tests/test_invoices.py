@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, audit, customers, db, drafts, invoices, issuing, settings
+from lib import adjustments, audit, close_drafts, customers, db, drafts, invoices, issuing, settings, vat_rates
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.invoices import Filters
@@ -230,7 +230,7 @@ def test_cancelling_a_document_of_the_close_releases_its_charges(conn: Connectio
     original = invoices.invoices_of(conn, company.with_ips)[0]
     issuing.cancel(conn, original.id, reason="x", today=TODAY, user=company.finance)
     assert [(one.customer_id, one.amount) for one in invoices.unbilled(conn)] == [(company.with_ips, Decimal("460.00"))]
-    again = drafts.draft_unbilled(conn, company.with_ips, JUNE, user=company.finance)
+    again = close_drafts.draft_unbilled(conn, company.with_ips, JUNE, user=company.finance)
     issuing.issue(conn, [again], today=TODAY, user=company.finance)
     printed = [[astuple(one)[2:8] for one in invoices.lines(conn, one)] for one in (original.id, again)]
     assert printed[0] == printed[1]
@@ -267,7 +267,7 @@ def test_vat_is_rounded_once_per_rate(conn: Connection, company: Company) -> Non
 
 
 def test_two_rates_stand_on_one_document_around_a_change(conn: Connection, company: Company) -> None:
-    settings.set_vat_rate(conn, valid_from=JULY, rate=Decimal(21), user=company.admin)
+    vat_rates.set_rate(conn, valid_from=JULY, rate=Decimal(21), user=company.admin)
     closes.approve(conn, company)
     adjustments.add(
         conn, company.with_users, text="For June", amount=Decimal("10.00"), month_meant=JUNE, reason="late",
@@ -285,7 +285,7 @@ def test_a_rate_that_changes_after_the_draft_is_looked_up_at_the_issue(conn: Con
     document = drafts.create(
         conn, company.with_users, service_from=JULY, service_until=JULY, lines=[line("100")], user=company.finance
     )
-    settings.set_vat_rate(conn, valid_from=JULY, rate=Decimal(21), user=company.admin)
+    vat_rates.set_rate(conn, valid_from=JULY, rate=Decimal(21), user=company.admin)
     issuing.issue(conn, [document], today=TODAY, user=company.finance)
     assert invoices.invoice(conn, document).vat == Decimal("21.00")
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from lib import (
     bookings,
     charges,
+    close_drafts,
     close_previews,
     db,
     drafts,
@@ -307,7 +308,7 @@ def test_a_draft_again_and_a_reopening_exclude_each_other(database: str) -> None
             outcomes.append(str(refusal))
 
     actions = (
-        lambda own: drafts.draft_unbilled(own, company.with_users, JUNE, user=company.finance),
+        lambda own: close_drafts.draft_unbilled(own, company.with_users, JUNE, user=company.finance),
         lambda own: months.reopen(own, JUNE, user=company.finance),
     )
     with ThreadPoolExecutor(2) as pool:

@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import insert
 from streamlit.testing.v1 import AppTest
 
-from lib import customers, db, issuing, periods, settings, tables
+from lib import customers, db, issuing, periods, settings, tables, vat_rates
 from lib.auth import Role
 from tests import people
 
@@ -160,7 +160,7 @@ def test_a_vat_rate_is_added_and_removed_again(open_page: OpenPage, database: st
     page.button(key="vat_remove_2026-07-01").click().run()
     page.button(key="confirm_go").click().run()
     with db.transaction() as conn:
-        assert settings.vat_rates(conn)[0].rate == Decimal(19)
+        assert vat_rates.rates(conn)[0].rate == Decimal(19)
 
 
 @pytest.mark.parametrize(

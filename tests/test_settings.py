@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib import audit, company_fields, customers, settings, tables
+from lib import audit, company_fields, customers, settings, tables, vat_rates
 from lib.auth import Role, User
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 
@@ -161,8 +161,8 @@ def test_only_admins_change_settings(conn: Connection, users: dict[Role, User], 
     user = users[role]
     writes: list[Callable[[], None]] = [
         lambda: edit(conn, user, name="x") and None,
-        lambda: settings.set_vat_rate(conn, valid_from=TODAY, rate=Decimal(20), user=user),
-        lambda: settings.remove_vat_rate(conn, valid_from=date(2021, 1, 1), user=user),
+        lambda: vat_rates.set_rate(conn, valid_from=TODAY, rate=Decimal(20), user=user),
+        lambda: vat_rates.remove_rate(conn, valid_from=date(2021, 1, 1), user=user),
         lambda: settings.edit_number_series(conn, "invoice", prefix="X", digits=5, version=1, today=TODAY, user=user),
         lambda: settings.set_first_month(conn, date(2026, 6, 1), user=user),
     ]
@@ -198,41 +198,41 @@ def test_sales_edits_the_self_service_article(conn: Connection, sales: User, vie
 
 def test_a_rate_rules_from_its_day_and_can_be_taken_back(conn: Connection, set_up: Any) -> None:
     admin = set_up()[Role.ADMIN]
-    settings.set_vat_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal("20.50"), user=admin)
-    newest = settings.vat_rates(conn)[0]
+    vat_rates.set_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal("20.50"), user=admin)
+    newest = vat_rates.rates(conn)[0]
     assert (newest.valid_from, newest.rate, newest.closed) == (date(2026, 7, 1), Decimal("20.50"), False)
-    settings.set_vat_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal(21), user=admin)
+    vat_rates.set_rate(conn, valid_from=date(2026, 7, 1), rate=Decimal(21), user=admin)
     assert last_entry(conn).changes == {"rate": ["20.50", "21"]}
-    settings.remove_vat_rate(conn, valid_from=date(2026, 7, 1), user=admin)
-    assert settings.vat_rates(conn)[0].valid_from == date(2021, 1, 1)
+    vat_rates.remove_rate(conn, valid_from=date(2026, 7, 1), user=admin)
+    assert vat_rates.rates(conn)[0].valid_from == date(2021, 1, 1)
     with pytest.raises(NotFound):
-        settings.remove_vat_rate(conn, valid_from=date(2026, 7, 1), user=admin)
+        vat_rates.remove_rate(conn, valid_from=date(2026, 7, 1), user=admin)
 
 
 def test_rates_of_closed_months_stay(conn: Connection, set_up: Any) -> None:
     admin = set_up()[Role.ADMIN]
     with pytest.raises(Conflict, match="from 01 Jun 2026"):
-        settings.set_vat_rate(conn, valid_from=date(2026, 5, 31), rate=Decimal(20), user=admin)
+        vat_rates.set_rate(conn, valid_from=date(2026, 5, 31), rate=Decimal(20), user=admin)
     with pytest.raises(Conflict, match="closed month"):
-        settings.remove_vat_rate(conn, valid_from=date(2021, 1, 1), user=admin)
+        vat_rates.remove_rate(conn, valid_from=date(2021, 1, 1), user=admin)
 
 
 @pytest.mark.parametrize("rate", ["-1", "100.01", "19.001", "NaN", "1E+30"])
 def test_a_rate_is_a_percentage(conn: Connection, admin: User, rate: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        settings.set_vat_rate(conn, valid_from=TODAY, rate=Decimal(rate), user=admin)
+        vat_rates.set_rate(conn, valid_from=TODAY, rate=Decimal(rate), user=admin)
     assert refusal.value.field == "rate"
 
 
 def test_the_same_rate_twice_is_refused(conn: Connection, admin: User) -> None:
-    settings.set_vat_rate(conn, valid_from=TODAY, rate=Decimal(20), user=admin)
+    vat_rates.set_rate(conn, valid_from=TODAY, rate=Decimal(20), user=admin)
     with pytest.raises(Invalid, match="already"):
-        settings.set_vat_rate(conn, valid_from=TODAY, rate=Decimal(20), user=admin)
+        vat_rates.set_rate(conn, valid_from=TODAY, rate=Decimal(20), user=admin)
 
 
 def test_a_rate_of_an_absurd_day_is_refused(conn: Connection, admin: User) -> None:
     with pytest.raises(Invalid) as refusal:
-        settings.set_vat_rate(conn, valid_from=date(9999, 1, 1), rate=Decimal(20), user=admin)
+        vat_rates.set_rate(conn, valid_from=date(9999, 1, 1), rate=Decimal(20), user=admin)
     assert refusal.value.field == "valid_from"
 
 

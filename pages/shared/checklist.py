@@ -4,7 +4,7 @@ from datetime import date
 
 import streamlit as st
 
-from lib import periods, prices, products, settings
+from lib import periods, prices, products, vat_rates
 from lib.settings import Company
 from pages.shared import session
 
@@ -13,7 +13,7 @@ def draw(company: Company, today: date) -> None:
     """What a legal invoice still lacks, and what else the first one needs; nothing once all is there."""
     with session.reading() as conn:
         month = periods.open_month(conn)
-        rated = any(rate.valid_from <= today for rate in settings.vat_rates(conn))
+        rated = any(rate.valid_from <= today for rate in vat_rates.rates(conn) if rate.treatment == "standard")
         catalogue = products.catalogue(conn)
         priced = any(prices.versions(conn, product.id) for product in catalogue)
     seller = [(f"{label} (§ 14 (4) UStG)", given) for label, given in company.required.items()]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from lib import adjustments, audit, clock, invoice_mails, invoices, money
+from lib import adjustments, audit, clock, invoice_mails, invoices, money, vat
 from lib.adjustments import Adjustment
 from lib.auth import Permission
 from lib.customer_states import Action
@@ -45,6 +45,7 @@ def draw_adjustments(view: View) -> None:
         "meant": ui.text_column("For", width=125),
         "text": ui.text_column("Text on the invoice", width=270),
         "amount": ui.figure_column(f"Net ({view.currency})", width=110),
+        "vat": ui.text_column("VAT", width=120),
         "reason": ui.text_column("Reason", width=230),
         "by": ui.text_column("Added by", width=130),
     }
@@ -72,6 +73,7 @@ def _row(one: Adjustment) -> dict[str, str]:
         "meant": ui.month(one.month_meant),
         "text": one.text,
         "amount": ui.money(one.amount),
+        "vat": vat.TREATMENTS[one.vat_treatment],
         "reason": one.reason,
         "by": one.recorded_by,
     }
@@ -79,7 +81,8 @@ def _row(one: Adjustment) -> dict[str, str]:
 
 def _open_new(view: View) -> None:
     assert view.first_open is not None
-    forms.fill(FORM, {"text": "", "amount": "", "month_meant": view.first_open, "reason": ""})
+    empty = dict.fromkeys(("text", "amount", "reason", "exempt_reason"), "")
+    forms.fill(FORM, empty | {"month_meant": view.first_open, "vat_treatment": "standard"})
     _new(view, view.first_open)
 
 
@@ -87,21 +90,30 @@ def _open_new(view: View) -> None:
 def _new(view: View, first_open: date) -> None:
     session.close_or_explain()
     st.markdown(f"It is charged in the first open month, {ui.month(first_open)}.")
-    first = view.customer.billed_from or first_open
+    customer = view.customer
+    first = customer.billed_from or first_open
     with st.form(FORM, border=False):
         forms.text(FORM, "text", "Text on the invoice", max_chars=200)
         forms.text(FORM, "amount", f"Net amount ({view.currency})", help="Negative: a credit. 1.234,56 or 1,234.56.")
         months = clock.months_between(min(first, first_open), first_open)[::-1]
         forms.choice(FORM, "month_meant", "The month it is for", months, ui.month)
+        forms.choice(FORM, "vat_treatment", "VAT", vat.TREATMENTS, lambda name: vat.TREATMENTS[name])
+        forms.text(
+            FORM,
+            "exempt_reason",
+            "If exempt: why (printed)",
+            max_chars=200,
+            placeholder=vat.EXAMPLES[customer.language],
+        )
         forms.text(FORM, "reason", "Reason (not printed)", max_chars=200)
         st.form_submit_button(
             "Add adjustment", key="adjustment_go", type="primary", on_click=_add,
-            args=(view.customer.id, forms.request_key(FORM)),
+            args=(customer.id, forms.request_key(FORM)),
         )  # fmt: skip
 
 
 def _add(customer_id: int, request_key: UUID) -> None:
-    typed = forms.typed(FORM, ("text", "amount", "month_meant", "reason"))
+    typed = forms.typed(FORM, ("text", "amount", "month_meant", "vat_treatment", "exempt_reason", "reason"))
 
     def action(conn: Connection, **given: Any) -> int:
         amount = money.parse(typed["amount"], field="amount", negative=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import drafts
+from lib import drafts, vat
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.invoices import Invoice, InvoiceLine
@@ -53,7 +53,7 @@ def draw(draft: Invoice, lines: Sequence[InvoiceLine]) -> None:
                 whose, stay = "of what is invoiced in advance", "as it was ordered"
             st.markdown(f"**:material/lock: Lines {whose}**")
             st.caption(f"They stay {stay}. To correct one, add a line below, a negative one for a credit.")
-            lines_table(closed, draft.currency, key="locked_lines")
+            lines_table(closed, draft.currency, category=draft.vat_category, key="locked_lines")
     with st.container(border=True):
         st.markdown("**Lines written by hand**")
         line_editor.draw(form, [line for line in lines if not line.from_close], currency=draft.currency)
@@ -63,9 +63,7 @@ def draw(draft: Invoice, lines: Sequence[InvoiceLine]) -> None:
         st.button("Discard changes", key="draft_discard", on_click=stop)
 
 
-def lines_table(
-    lines: Sequence[InvoiceLine], currency: str, *, key: str, hide_vat: bool = False, **options: Any
-) -> None:
+def lines_table(lines: Sequence[InvoiceLine], currency: str, *, category: str | None, key: str, **options: Any) -> None:
     """The lines of a document as they are printed."""
     rows = [
         {
@@ -75,7 +73,7 @@ def lines_table(
             "quantity": line_editor.plain(line.quantity),
             "unit": line.unit,
             "price": line_editor.plain(line.unit_price, 2),
-            "vat": ui.NOTHING if line.vat_rate is None else f"{line_editor.plain(line.vat_rate)} %",
+            "vat": _rate(line, category),
             "amount": ui.money(line.amount),
         }
         for line in lines
@@ -90,9 +88,13 @@ def lines_table(
         "vat": ui.figure_column("VAT", width=70),
         "amount": ui.figure_column(f"Net ({currency})", width=120),
     }
-    if hide_vat:
-        del columns["vat"]
     ui.table(rows, columns, key=key, alt="Lines of the document", **options)
+
+
+def _rate(line: InvoiceLine, category: str | None) -> str:
+    if category == vat.STANDARD and line.vat_treatment == "exempt":
+        return "exempt"
+    return ui.NOTHING if line.vat_rate is None else f"{line_editor.plain(line.vat_rate)} %"
 
 
 def _save(draft: Invoice) -> None:

@@ -11,13 +11,23 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lib import money
+from lib import money, vat
 from lib.drafts import DraftLine
 from lib.errors import Invalid
 from lib.invoices import InvoiceLine
 from pages.shared import forms
 
-COLUMNS = {"name": "Text", "detail": "Detail", "quantity": "Quantity", "unit": "Unit", "unit_price": "Unit price"}
+COLUMNS = {
+    "name": "Text",
+    "detail": "Detail",
+    "quantity": "Quantity",
+    "unit": "Unit",
+    "unit_price": "Unit price",
+    "vat_treatment": "VAT",
+    "exempt_reason": "If exempt: why",
+}
+STANDARD = vat.TREATMENTS["standard"]
+_TREATMENTS = {label: name for name, label in vat.TREATMENTS.items()}
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,18 @@ def draw(key: str, stored: Sequence[InvoiceLine], *, currency: str) -> Entered:
                 alignment="right",
                 help="Net, up to 4 decimals; 1.50 and 1,50 are the same.",
             ),
+            "vat_treatment": st.column_config.SelectboxColumn(
+                COLUMNS["vat_treatment"],
+                options=list(vat.TREATMENTS.values()),
+                default=STANDARD,
+                required=True,
+                help="For customers in Germany; abroad their country decides.",
+            ),
+            "exempt_reason": st.column_config.TextColumn(
+                COLUMNS["exempt_reason"], width="medium", help=f"Printed, for example: {vat.EXAMPLES['de']}."
+            ),
         },
-        alt="Lines written by hand: text, detail, quantity, unit, unit price",
+        alt="Lines written by hand: text, detail, quantity, unit, unit price, VAT and why it is exempt",
     )
     entered = check(typed.to_dict("records"))
     for problem in entered.problems:
@@ -79,7 +99,11 @@ def reset(key: str) -> None:
 
 def as_text(stored: Sequence[InvoiceLine]) -> list[list[str]]:
     """The cells of stored lines."""
-    return [[one.name, one.detail, plain(one.quantity), one.unit, plain(one.unit_price, 2)] for one in stored]
+    return [
+        [one.name, one.detail, plain(one.quantity), one.unit, plain(one.unit_price, 2),
+         vat.TREATMENTS[one.vat_treatment], one.exempt_reason]
+        for one in stored
+    ]  # fmt: skip
 
 
 def plain(value: Decimal, decimals: int = 0) -> str:
@@ -94,8 +118,10 @@ def check(rows: Sequence[Mapping[Any, Any]]) -> Entered:
     lines: list[DraftLine] = []
     problems: list[str] = []
     for number, row in enumerate(rows, start=1):
-        cells = {name: "" if pd.isna(row[name]) else str(row[name]).strip() for name in COLUMNS}
-        if not any(cells.values()):
+        cells = {name: "" if pd.isna(row.get(name)) else str(row[name]).strip() for name in COLUMNS}
+        taxed = cells["vat_treatment"] or STANDARD
+        treatment = _TREATMENTS.get(taxed, taxed)
+        if not any(value for name, value in cells.items() if name != "vat_treatment"):
             continue
         quantity = _number(cells["quantity"], number, "quantity", problems, negative=True)
         unit_price = _number(cells["unit_price"], number, "unit_price", problems)
@@ -103,9 +129,12 @@ def check(rows: Sequence[Mapping[Any, Any]]) -> Entered:
             problems.append(named(number, "name", "Enter what is billed."))
         if quantity == 0:
             problems.append(named(number, "quantity", "The quantity is 0."))
-        lines.append(
-            DraftLine(cells["name"], cells["detail"], quantity or Decimal(0), cells["unit"], unit_price or Decimal(0))
-        )
+        try:
+            vat.treatment(treatment, cells["exempt_reason"])
+        except Invalid as refusal:
+            problems.append(named(number, refusal.field or "vat_treatment", str(refusal)))
+        figures = (quantity or Decimal(0), cells["unit"], unit_price or Decimal(0))
+        lines.append(DraftLine(cells["name"], cells["detail"], *figures, treatment, cells["exempt_reason"]))
     return Entered(lines, problems)
 
 

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import products
+from lib import products, vat
 from lib.auth import Permission, User
 from lib.products import Product
 from pages.shared import forms, session, ui
@@ -12,7 +12,8 @@ from pages.shared import forms, session, ui
 PRODUCT = "product_form"
 TEXTS = ("name_de", "name_en", "description_de", "description_en", "unit_de", "unit_en")
 IN_ADVANCE = ("test_days", "yearly_price")
-PRODUCT_FIELDS = (*TEXTS, "measure", "article_number", "position", "revenue_account", "on_sale")
+VAT = ("vat_treatment", *products.REASONS)
+PRODUCT_FIELDS = (*TEXTS, "measure", "article_number", "position", "revenue_account", *VAT, "on_sale")
 
 
 def facts(product: Product, *, user: User, currency: str) -> None:
@@ -36,6 +37,7 @@ def facts(product: Product, *, user: User, currency: str) -> None:
             "Article number": product.article_number,
             "Position on documents": str(product.position),
             "Revenue account": product.revenue_account,
+            "VAT": _taxed(product),
             **advance,
             "State": "On sale" if product.on_sale else "Withdrawn from sale",
         },
@@ -45,12 +47,20 @@ def facts(product: Product, *, user: User, currency: str) -> None:
         open_drawer(product)
 
 
+def _taxed(product: Product) -> str:
+    said = vat.TREATMENTS[product.vat_treatment]
+    if product.vat_treatment != "exempt":
+        return said
+    return f"{said}: {product.exempt_reason_de} / {product.exempt_reason_en}"
+
+
 def open_drawer(product: Product | None) -> None:
     """Fill the form and open it: what an earlier drawer left in its fields must not show up here."""
     if product is None:
         texts = dict.fromkeys(TEXTS, "") | {"unit_de": "Stück", "unit_en": "unit", "article_number": ""}
         rest = {"kind": "option", "code": "", "measure": "daily", "position": "100", "on_sale": True}
-        forms.fill(PRODUCT, texts | rest | dict.fromkeys((*IN_ADVANCE, "revenue_account"), ""))
+        empty = dict.fromkeys((*IN_ADVANCE, "revenue_account", *products.REASONS), "")
+        forms.fill(PRODUCT, texts | rest | empty | {"vat_treatment": "standard"})
     else:
         values = {name: vars(product)[name] for name in PRODUCT_FIELDS} | {"position": str(product.position)}
         values["test_days"] = "" if product.test_days is None else str(product.test_days)
@@ -101,6 +111,7 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
                     PRODUCT, "yearly_price", "Price of a year, net (optional)",
                     help="For who pays a year in advance. A month in advance costs the selling price of a month.",
                 )  # fmt: skip
+        _draw_vat()
         st.toggle("On sale", key=f"{PRODUCT}_on_sale", help="Off: nobody can book it any more; what is booked goes on.")
         st.form_submit_button(
             "Save product" if product else "Add product",
@@ -109,6 +120,20 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
             on_click=_edit_product if product else _add_product,
             args=(product,) if product else (request_key,),
         )
+
+
+def _draw_vat() -> None:
+    """How it is taxed: for customers in Germany; abroad the country decides."""
+    forms.choice(
+        PRODUCT, "vat_treatment", "VAT", vat.TREATMENTS, lambda name: vat.TREATMENTS[name],
+        help="For customers in Germany; abroad their country decides. A change holds for what is drafted from now on.",
+    )  # fmt: skip
+    for column, (name, language) in zip(st.columns(2), products.REASONS.items(), strict=True):
+        with column:
+            forms.text(
+                PRODUCT, name, f"If exempt: why, in {language}", placeholder=vat.EXAMPLES[name[-2:]],
+                help="Printed on documents: § 14 (4) no. 8 UStG.",
+            )  # fmt: skip
 
 
 def _kind(product: Product | None) -> str:
