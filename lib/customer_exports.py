@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import charges, customer_fields, customer_lists, fields
+from lib import charges, customer_fields, customer_lists, customer_statuses, fields
 from lib.clock import month_of
-from lib.customer_lists import Filters
+from lib.customer_filters import Filters
 from lib.errors import Invalid
 from lib.money import rounded
 from lib.report_files import BOM
@@ -52,7 +52,7 @@ COLUMNS = (
     Column("number", "Number", "the customer's number"),
     Column("name", "Name", "the company's name"),
     Column("phase", "Phase", "test or billed", customer_fields.PHASES),
-    Column("status", "Status", "as in the list, the first that holds: " + ", ".join(customer_lists.STATUSES)),
+    Column("status", "Status", "as in the list, the first that holds: " + ", ".join(customer_statuses.STATUSES)),
     Column("billed_from", "Billed from", "the first day that can be charged; empty for a test"),
     Column("ends_on", "End date", "the last charged day, or the last day of a test"),
     Column("service_mode", "Service mode", "who changes IPs", customer_fields.SERVICE_MODES),

@@ -12,34 +12,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from lib import billing, charges, project_keys, quota_warnings
-from lib.audit import like_escaped
+from lib import billing, charges, customer_statuses, project_keys
 from lib.clock import month_of
-from lib.customer_fields import PAYMENT_METHODS, PHASES, SERVICE_MODES
+from lib.customer_fields import PHASES
+from lib.customer_filters import Filters, conditions
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
 MOST_COUNTED = 10_000
-LONGEST_SEARCH = 200
-
-# What a customer is called in lists: the first that holds (row G1). Alias c is customers.
-_STATUS_RULES = {
-    "erased": "c.erased_at IS NOT NULL",
-    "marked": "c.marked_for_deletion_at IS NOT NULL",
-    "locked": "c.locked_at IS NOT NULL",
-    "deactivated": "NOT c.active",
-    "invited": """EXISTS (SELECT FROM customer_users u
-                          WHERE u.customer_id = c.id AND u.is_main AND u.registered_at IS NULL)""",
-    "ended": "coalesce(c.ends_on < :today, false)",
-    "ending": "coalesce(c.ends_on <= CAST(:today AS date) + 28, false)",
-    # Not EXISTS: joined to the whole ledger, instead of asked for each customer, it took minutes.
-    "active": """coalesce((SELECT true FROM booked_spans b WHERE b.customer_id = c.id AND b.from_day <= :today
-                              AND (b.until_day IS NULL OR b.until_day > :today) LIMIT 1), false)
-                   OR coalesce((SELECT true FROM terms t WHERE t.customer_id = c.id AND t.state = 'active'
-                      AND t.from_day <= :today AND (t.until_day IS NULL OR t.until_day > :today) LIMIT 1), false)""",
-    "inactive": "true",
-}
-STATUSES = tuple(_STATUS_RULES)
-STATUS = f"CASE {' '.join(f'WHEN {rule} THEN {name!r}' for name, rule in _STATUS_RULES.items())} END"
 
 _ORDERS = {
     "name": "c.sort_name",
@@ -50,28 +29,6 @@ _ORDERS = {
 }
 _MAY_BE_EMPTY = ("ends_on", "forecast")
 ORDERS = tuple(_ORDERS)
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What the list is narrowed to. An empty one doesn't narrow; several values of one are alternatives.
-
-    Customers who were erased are in no list that doesn't ask for the status `erased` (row G12).
-    """
-
-    phase: str | None = None
-    search: str = ""
-    payment_methods: Sequence[str] = ()
-    service_modes: Sequence[str] = ()
-    statuses: Sequence[str] = ()
-    # Of `quota_warnings.LEVELS`.
-    quota_warnings: Sequence[str] = ()
-    # Who ends on this day or before it, or has ended.
-    ends_until: date | None = None
-    # Who has one of these tags.
-    tags: Sequence[str] = ()
-    # Who was chosen one by one.
-    ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +113,7 @@ def page(
 
 def count(conn: Connection, filters: Filters, *, today: date) -> int:
     """How many customers match; MOST_COUNTED + 1 stands for more than MOST_COUNTED."""
-    where, values = _conditions(filters, today)
+    where, values = conditions(filters, today)
     statement = f"SELECT count(*) FROM (SELECT FROM customers c WHERE {where} LIMIT :most) matching"
     return conn.scalar(text(statement), values | {"most": MOST_COUNTED + 1}) or 0
 
@@ -168,7 +125,7 @@ def counts(conn: Connection, filters: Filters, *, today: date) -> dict[str, int]
 
 def find(conn: Connection, search: str, *, limit: int = 20) -> list[Found]:
     """Customers to pick from, by what was typed of their name, number, contact, e-mail or VAT ID."""
-    where, values = _conditions(Filters(search=search), None)
+    where, values = conditions(Filters(search=search), None)
     found = conn.execute(
         text(f"SELECT c.id, c.number, c.name FROM customers c WHERE {where} ORDER BY c.sort_name, c.id LIMIT :limit"),
         values | {"limit": limit},
@@ -196,14 +153,6 @@ def chosen(conn: Connection, filters: Filters, *, today: date, limit: int | None
     return _ids(conn, filters, today, _Wanted("name", False, limit, 0))
 
 
-def status(conn: Connection, customer_id: int, *, today: date) -> str:
-    """The status of one customer, one of STATUSES."""
-    found: str = conn.scalar(
-        text(f"SELECT {STATUS} FROM customers c WHERE c.id = :id"), {"id": customer_id, "today": today}
-    )
-    return found
-
-
 class _Wanted(NamedTuple):
     order: str
     descending: bool
@@ -223,7 +172,7 @@ class _Wanted(NamedTuple):
 
 
 def _ids(conn: Connection, filters: Filters, today: date, wanted: _Wanted) -> list[int]:
-    where, values = _conditions(filters, today)
+    where, values = conditions(filters, today)
     statement = f"""SELECT c.id FROM {wanted.table} WHERE {where}
                      ORDER BY {_ORDERS[wanted.order]} {wanted.way} LIMIT :limit OFFSET :offset"""
     values |= {"month": month_of(today), "limit": wanted.limit, "offset": wanted.offset}
@@ -234,7 +183,7 @@ def _searched(
     conn: Connection, filters: Filters, today: date, wanted: _Wanted
 ) -> tuple[list[int], dict[str, int]] | None:
     """The page and both counts from one look at the hits; None where there are too many to look at all."""
-    where, values = _conditions(replace(filters, phase=None), today)
+    where, values = conditions(replace(filters, phase=None), today)
     statement = f"""
         WITH hits AS MATERIALIZED (
             SELECT c.id, c.phase, {_ORDERS[wanted.order]} AS key FROM {wanted.table} WHERE {where} LIMIT :most
@@ -250,53 +199,6 @@ def _searched(
     return row.ids, {"test": row.test, "billed": row.billed}
 
 
-def _conditions(filters: Filters, today: date | None) -> tuple[str, dict[str, Any]]:
-    clauses: list[str] = ["true"]
-    values: dict[str, Any] = {"today": today}
-    if filters.phase in PHASES:
-        # A literal, so that the planner knows how many of them there are.
-        clauses.append(f"c.phase = '{filters.phase}'")
-    for position, word in enumerate(filters.search.replace("\x00", "")[:LONGEST_SEARCH].lower().split()):
-        name = f"word{position}"
-        values[name] = like_escaped(word) + "%"
-        # The trigram index knows three letters anywhere, and fewer only where a word begins.
-        anywhere = f"c.search LIKE '%' || :{name}"
-        begins = f"(c.search LIKE :{name} OR c.search LIKE '% ' || :{name})"
-        clauses.append(anywhere if len(word) > 2 else begins)
-    for column, chosen, known in (
-        ("payment_method", filters.payment_methods, PAYMENT_METHODS),
-        ("service_mode", filters.service_modes, SERVICE_MODES),
-    ):
-        if chosen:  # what is none of them matches nothing, and may be any text of an address
-            clauses.append(f"c.{column} = ANY(CAST(:{column} AS text[]))")
-            values[column] = [one for one in chosen if one in known]
-    if "erased" not in filters.statuses:
-        clauses.append("c.erased_at IS NULL")
-    if filters.statuses:
-        clauses.append(f"({' OR '.join(_has_status(status) for status in filters.statuses)})")
-    if filters.quota_warnings:
-        clauses.append(quota_warnings.WARNED)
-        values["warning_levels"] = [one for one in filters.quota_warnings if one in quota_warnings.LEVELS]
-    if filters.ends_until is not None:
-        clauses.append("c.ends_on <= :ends_until")
-        values["ends_until"] = filters.ends_until
-    if filters.ids:
-        clauses.append("c.id = ANY(CAST(:chosen AS bigint[]))")
-        values["chosen"] = list(filters.ids)
-    if filters.tags:
-        clauses.append("c.tags && CAST(:tags AS text[])")
-        values["tags"] = [tag.replace("\x00", "") for tag in filters.tags]
-    return " AND ".join(clauses), values
-
-
-def _has_status(status: str) -> str:
-    """The condition that a customer has this status, without asking the rules that come after it."""
-    if status not in _STATUS_RULES:
-        return "false"
-    before = STATUSES[: STATUSES.index(status)]
-    return " AND ".join([*(f"NOT {_STATUS_RULES[earlier]}" for earlier in before), _STATUS_RULES[status]])
-
-
 def rows(conn: Connection, ids: Sequence[int], *, today: date) -> list[Row]:
     """These customers with what is looked up for them, in the order of `ids`."""
     if not ids:
@@ -310,7 +212,7 @@ def rows(conn: Connection, ids: Sequence[int], *, today: date) -> list[Row]:
                  ORDER BY customer_id, effective_on DESC
             )
             SELECT c.id, c.number, c.name, c.contact_name, c.contact_email, c.country, c.phase, c.service_mode,
-                   c.payment_method, {STATUS} AS status, c.billed_from, c.ends_on,
+                   c.payment_method, {customer_statuses.STATUS} AS status, c.billed_from, c.ends_on,
                    coalesce(i.internal, 0) AS ips_internal, coalesce(i.external, 0) AS ips_external,
                    CASE WHEN c.phase = 'test' THEN NULL WHEN s.customer_id IS NULL THEN 0.00 ELSE s.amount END
                      AS forecast,

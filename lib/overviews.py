@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import charges, customer_lists, db, kept_figures, periods, quota_warnings, term_amounts
+from lib import charges, customer_statuses, db, kept_figures, periods, quota_warnings, term_amounts
 from lib.auth import Permission, User, require
 from lib.clock import month_of, months_between, next_month
 from lib.clock import today as today_of
@@ -214,7 +214,7 @@ def keep_ready() -> bool:
 
 _ENDING = f"""SELECT FROM customers c WHERE c.phase = '{{phase}}' AND c.erased_at IS NULL
                  AND c.ends_on BETWEEN :today AND CAST(:today AS date) + {ENDING_DAYS}
-                 AND {customer_lists.STATUS} = 'ending'"""
+                 AND {customer_statuses.STATUS} = 'ending'"""
 
 # Each with what it is counted by, and who can do something about it.
 _NOTICES = {

@@ -16,6 +16,7 @@ from lib import (
     customer_exports,
     customer_fields,
     customer_lists,
+    customer_statuses,
     customers,
     invites,
     mail_server,
@@ -24,7 +25,8 @@ from lib import (
     settings,
 )
 from lib.auth import Permission, User
-from lib.customer_lists import MOST_COUNTED, Filters, Listing, Row
+from lib.customer_filters import Filters
+from lib.customer_lists import MOST_COUNTED, Listing, Row
 from lib.db import Connection
 from pages.shared import customer_actions, customer_bulk, customer_deletion, customer_form, forms, session, ui
 from pages.shared.customer_actions import ACTIONS
@@ -198,7 +200,7 @@ def draw_filters() -> Filters:
         )  # fmt: skip
         statuses = st.multiselect(
             "Status",
-            customer_lists.STATUSES,
+            customer_statuses.STATUSES,
             format_func=ui.word,
             key="customer_status",
             placeholder="All",
@@ -332,7 +334,7 @@ def _columns(
         **({} if menus is None else {ACTIONS: customer_actions.column(menus)}),
         "email": ui.text_column("Contact e-mail", width=108),
         "number": ui.text_column(headed("Number", "number"), width=70),
-        "status": ui.state_column("Status", customer_lists.STATUSES, width=90),
+        "status": ui.state_column("Status", customer_statuses.STATUSES, width=90),
         "mode": ui.text_column("Service", width=86),
         "internal": ui.figure_column("IPs int.", width=58, help="IPs internal"),
         "external": ui.figure_column("IPs ext.", width=60, help="IPs external"),

@@ -12,7 +12,7 @@ from lib import (
     __main__,
     audit,
     customer_exports,
-    customer_lists,
+    customer_filters,
     db,
     local,
     mail_server,
@@ -70,7 +70,7 @@ def test_costs_of_one_customer_and_product(capsysbinary: Any) -> None:
 def test_customers_are_the_bytes_of_the_page(capsysbinary: Any) -> None:
     code, out, _ = run(capsysbinary, "customers", "--format", "json", "--search", "ada", "--as", "vera")
     with db.transaction() as conn:
-        asked, today = customer_lists.Filters(search="ada"), date(2026, 7, 3)
+        asked, today = customer_filters.Filters(search="ada"), date(2026, 7, 3)
         in_json = b"".join(customer_exports.export_json(conn, asked, today=today))
         in_csv = b"".join(customer_exports.export_csv(conn, asked, today=today, german=True))
     assert code == 0 and out == in_json and len(json.loads(out)["customers"]) == 1

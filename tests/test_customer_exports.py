@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 from lib import clock, customer_exports, customers, db, tables
 from lib.auth import Role, User
 from lib.customer_exports import COLUMNS, VERSION
-from lib.customer_lists import Filters
+from lib.customer_filters import Filters
 from lib.errors import Invalid
 from lib.sessions import SESSION_COOKIE
 from pages.shared import downloads

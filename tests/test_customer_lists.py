@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, text, update
 
-from lib import bookings, customer_exports, customer_lists, customer_verbs, customers, prices, tables
+from lib import bookings, customer_exports, customer_lists, customer_statuses, customer_verbs, customers, prices, tables
 from lib.auth import Role
-from lib.customer_lists import STATUSES, Filters
+from lib.customer_filters import Filters
+from lib.customer_statuses import STATUSES
 from tests import ledgers
 from tests.ledgers import JUNE, People
 
@@ -140,7 +141,7 @@ def test_each_status_is_shown_and_filtered(
     filters = Filters("billed", statuses=[status])
     rows = customer_lists.page(conn, filters, today=TODAY)
     assert [(row.id, row.status) for row in rows] == [(each_status[status], status)]
-    assert customer_lists.status(conn, each_status[status], today=TODAY) == status
+    assert customer_statuses.status(conn, each_status[status], today=TODAY) == status
     assert customer_lists.count(conn, filters, today=TODAY) == 1
     assert customer_lists.listing(conn, filters, today=TODAY).counts == {"test": 0, "billed": 1}
 

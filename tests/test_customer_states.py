@@ -15,9 +15,9 @@ from lib import (
     bulk,
     charges,
     customer_fields,
-    customer_lists,
     customer_offers,
     customer_states,
+    customer_statuses,
     customer_users,
     customer_verbs,
     customers,
@@ -241,7 +241,7 @@ def test_a_locked_customers_users_are_out_at_once_and_its_subscription_runs_on(
     assert (is_open(conn, theirs), is_open(conn, others)) == (False, True)
     assert billing.lines(conn, months=[JUNE, JULY], customers=[company.with_users]) == before
     assert customers.customer(conn, company.with_users).locked_at is not None
-    assert customer_lists.status(conn, company.with_users, today=TODAY) == "locked"
+    assert customer_statuses.status(conn, company.with_users, today=TODAY) == "locked"
     entry = audit.entries(conn, customer_id=company.with_users)[0][0]
     assert (entry.action, entry.changes) == ("lock", {"locked": [False, True], "sessions_ended": [None, 1]})
 
@@ -358,7 +358,7 @@ def test_an_end_date_needs_nothing_to_run(conn: Connection, company: Company) ->
     before = conn.execute(rows).one()
     for customer_id in (company.with_users, test):
         said = [
-            customer_lists.status(conn, customer_id, today=date(2026, 7, 5) + timedelta(days=days))
+            customer_statuses.status(conn, customer_id, today=date(2026, 7, 5) + timedelta(days=days))
             for days in (-28, 0, 1, 100)
         ]
         assert said == ["ending", "ending", "ended", "ended"]

@@ -23,7 +23,9 @@ from lib import (
     checks,
     close_drafts,
     contacts,
+    customer_filters,
     customer_lists,
+    customer_statuses,
     customer_users,
     customer_verbs,
     customers,
@@ -159,7 +161,7 @@ def test_marked_its_users_are_out_and_its_subscription_ends_with_the_month(conn:
     customer = customers.customer(conn, company.with_users)
     assert customer.marked_for_deletion_at is not None and customer.ends_on == END_OF_JUNE
     assert conn.scalar(text("SELECT count(*) FROM sessions WHERE site = 'portal' AND ended_at IS NULL")) == 0
-    assert customer_lists.status(conn, company.with_users, today=TODAY) == "marked"
+    assert customer_statuses.status(conn, company.with_users, today=TODAY) == "marked"
     assert [str(one.amount) for one in statements_of(conn, company.with_users)] == ["45.00", "0.00"]
     found = record(conn, company.with_users)
     assert (found.state, found.requested_by, found.open_duties) == ("marked", "Adam", 0)
@@ -640,7 +642,7 @@ def test_the_erased_leave_the_list_and_are_found_by_their_filter(conn: Connectio
     erase(conn, company, company.with_users)
 
     def listed(**given: Any) -> list[int]:
-        found = customer_lists.listing(conn, customer_lists.Filters(**given), today=TODAY)
+        found = customer_lists.listing(conn, customer_filters.Filters(**given), today=TODAY)
         assert sum(found.counts.values()) == len(found.rows)
         return [row.id for row in found.rows]
 
@@ -651,7 +653,7 @@ def test_the_erased_leave_the_list_and_are_found_by_their_filter(conn: Connectio
     assert listed(statuses=("erased",), search="ada") == [company.with_users]
     assert set(listed(statuses=("erased", "active"))) == {company.with_users, company.with_ips}
     assert [one.id for one in customer_lists.find(conn, "gmbh")] == []
-    assert customer_lists.status(conn, company.with_users, today=TODAY) == "erased"
+    assert customer_statuses.status(conn, company.with_users, today=TODAY) == "erased"
 
 
 @pytest.mark.row("G12")

@@ -29,7 +29,7 @@ from lib import (
 )
 from lib.auth import Role, User
 from lib.clock import months_between
-from lib.customer_lists import STATUS
+from lib.customer_statuses import STATUS
 from lib.errors import Conflict
 from tests import databases
 

@@ -13,7 +13,7 @@ from lib import (
     charges,
     contacts,
     customer_exports,
-    customer_lists,
+    customer_filters,
     customer_users,
     customer_verbs,
     customers,
@@ -225,7 +225,7 @@ def test_an_export_is_read_back_and_changes_nothing(conn: Connection, sales: Use
     apply(conn, "customers", written(header, odd), sales)
     apply(conn, "customers", written("Number|Name|Phase", "K-1|Ada|billed", "K-2|'=1+1|test"), sales)
     exported = b"".join(
-        customer_exports.export_csv(conn, customer_lists.Filters(phase=None), today=TODAY, german=german)
+        customer_exports.export_csv(conn, customer_filters.Filters(phase=None), today=TODAY, german=german)
     )
     for empties in (False, True):
         report = check(conn, "customers", exported, sales, empties=empties)

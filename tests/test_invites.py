@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from lib import (
     audit,
-    customer_lists,
+    customer_statuses,
     customer_user_fields,
     customer_users,
     customers,
@@ -86,12 +86,12 @@ def test_the_first_user_is_the_main_user_and_makes_the_customer_invited(
     assert (one(conn, first).is_main, one(conn, second).is_main) == (True, False)
     main = customer_users.main_user(conn, customer)
     assert main is not None and main.id == first
-    assert customer_lists.status(conn, customer, today=TODAY) == "invited"
+    assert customer_statuses.status(conn, customer, today=TODAY) == "invited"
     with pytest.raises(Conflict, match=r"has a main user already, one@ada\.example"):
         invite(conn, staff, customer, "three@ada.example", main=True)
     invites.accept(conn, secret_of(conn, first), PASSWORD)
     # The second is invited still; the customer's status follows its main user.
-    assert customer_lists.status(conn, customer, today=TODAY) == "inactive"
+    assert customer_statuses.status(conn, customer, today=TODAY) == "inactive"
 
 
 @pytest.mark.row("G4")
@@ -279,7 +279,7 @@ def test_the_link_that_arrives_by_mail_registers_the_person(database: str) -> No
         [person] = customer_users.users_of(conn, customer)
         assert person.invite == "sent"
         assert invites.accept(conn, address, PASSWORD) == person.id
-        assert customer_lists.status(conn, customer, today=TODAY) == "inactive"
+        assert customer_statuses.status(conn, customer, today=TODAY) == "inactive"
 
 
 def test_an_access_that_was_closed_is_not_accepted(conn: Connection, staff: People, customer: int) -> None:

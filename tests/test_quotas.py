@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from lib import audit, customer_lists, customers, quota_warnings, quotas, usage
 from lib.auth import Role
-from lib.customer_lists import Filters
+from lib.customer_filters import Filters
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from lib.usage import Usage
 from tests import ledgers

@@ -15,7 +15,7 @@ from lib import (
     billing,
     bookings,
     charges,
-    customer_lists,
+    customer_statuses,
     customer_verbs,
     customers,
     effects,
@@ -117,8 +117,8 @@ def test_all_of_it_ends_with_the_booking_month(conn: Connection, shop: Shop) -> 
 @pytest.mark.row("G8")
 def test_the_status_is_inactive_once_it_has_ended_without_anything_having_run(conn: Connection, shop: Shop) -> None:
     cancel(conn, shop)
-    assert customer_lists.status(conn, shop.customer, today=LAST) == "active"
-    assert customer_lists.status(conn, shop.customer, today=JULY) == "inactive"
+    assert customer_statuses.status(conn, shop.customer, today=LAST) == "active"
+    assert customer_statuses.status(conn, shop.customer, today=JULY) == "inactive"
     assert customers.customer(conn, shop.customer).ends_on is None
 
 
@@ -126,7 +126,7 @@ def test_the_status_is_inactive_once_it_has_ended_without_anything_having_run(co
 def test_a_count_given_again_reactivates(conn: Connection, shop: Shop) -> None:
     cancel(conn, shop)
     book_ips(conn, shop, 50, JULY + timedelta(days=4), today=JULY + timedelta(days=4))
-    assert customer_lists.status(conn, shop.customer, today=AUGUST) == "active"
+    assert customer_statuses.status(conn, shop.customer, today=AUGUST) == "active"
     assert held(conn, shop, AUGUST) == {shop.ips: 50}
     assert subscriptions.booked(conn, shop.customer, today=AUGUST).cancelled_until is None
 

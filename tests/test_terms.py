@@ -15,7 +15,7 @@ from lib import (
     bookings,
     charges,
     checks,
-    customer_lists,
+    customer_statuses,
     customer_verbs,
     customers,
     db,
@@ -459,10 +459,10 @@ def test_two_who_order_at_once_get_one_draft(begin: Begin) -> None:
 
 def test_a_customer_with_a_prepaid_plan_alone_is_active(conn: Connection, shop: Shop) -> None:
     bare = ledgers.customer(conn, shop.people, "Bare GmbH")
-    assert customer_lists.status(conn, bare, today=DAY) == "inactive"
+    assert customer_statuses.status(conn, bare, today=DAY) == "inactive"
     term_actions.activate_trial(conn, bare, shop.basic, today=DAY, user=shop.sales)
-    assert customer_lists.status(conn, bare, today=DAY) == "active"
-    assert customer_lists.status(conn, bare, today=date(2026, 6, 24)) == "inactive"
+    assert customer_statuses.status(conn, bare, today=DAY) == "active"
+    assert customer_statuses.status(conn, bare, today=date(2026, 6, 24)) == "inactive"
     assert [
         (one.product, one.from_day, one.last_day, one.state)
         for one in subscriptions.all_of(conn, bare, today=DAY)

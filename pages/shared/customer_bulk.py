@@ -10,7 +10,7 @@ import streamlit as st
 from lib import bulk, customer_exports, customer_fields, payment_methods
 from lib.auth import Permission, User
 from lib.bulk import Change, Kind, Plan
-from lib.customer_lists import Filters
+from lib.customer_filters import Filters
 from lib.errors import BillingError
 from pages.shared import customer_form, forms, session, ui
 

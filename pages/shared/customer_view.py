@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from lib import clock, customer_lists, customer_users, customers, periods, settings, subscriptions
+from lib import clock, customer_statuses, customer_users, customers, periods, settings, subscriptions
 from lib.auth import Permission, User
 from lib.customer_states import Action, Booked, offers
 from lib.customers import Customer
@@ -48,7 +48,7 @@ def read(customer_id: int, reader: User) -> View | None:
         main = customer_users.main_user(conn, customer.id)
         return View(
             customer=customer,
-            status=customer_lists.status(conn, customer.id, today=today),
+            status=customer_statuses.status(conn, customer.id, today=today),
             user=reader,
             today=today,
             first_open=periods.open_month(conn),
