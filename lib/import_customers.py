@@ -1,4 +1,4 @@
-"""Customers from a file: added, or changed by number (row B11).
+"""Customers from a file, planned: added, or changed by number (row B11). `lib/import_customer_writes.py` writes them.
 
 What a row may say is what the forms of a customer may: the same checks decide. A file adds customers,
 edits data, tags and end dates; converting and deactivating what is there keep their own buttons.
@@ -11,13 +11,10 @@ from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import ARRAY, Boolean, Connection, Row, text
-from sqlalchemy.dialects import postgresql
 
 from lib import (
-    audit,
     customer_fields,
     customer_states,
-    customer_verbs,
     customers,
     payment_methods,
     periods,
@@ -25,7 +22,6 @@ from lib import (
     vat,
 )
 from lib.audit import Change
-from lib.auth import User
 from lib.customer_fields import LINKED, OF_MAIN_USER, PHASES, TAX
 from lib.customer_states import Action, State
 from lib.errors import Conflict, Invalid
@@ -35,10 +31,6 @@ from lib.import_plans import (
     UPDATED,
     Plan,
     Planned,
-    copied,
-    drawn,
-    id_array,
-    logged,
     merged,
     refusal,
     refuse_repeated,
@@ -47,7 +39,7 @@ from lib.import_plans import (
 from lib.import_rows import SILENT, Rows
 
 # What a file says of a new customer alone.
-_ONCE = ("number", "phase", "ends_on", "billed_from")
+ONCE = ("number", "phase", "ends_on", "billed_from")
 _CHECK = ("vat_id", "vat_id_valid", "vat_id_checked_on")
 # What decides about a customer that is there, beside the fields that the file fills.
 _STATE = (
@@ -68,11 +60,11 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
         raise Conflict(periods.NOT_SET_UP)
     if not {"number", "name"} & set(rows.values):
         raise Invalid("No column is matched to Number or to Name. Choose one of them below.")
-    fields = tuple(name for name in rows.values if name not in _ONCE)
+    fields = tuple(name for name in rows.values if name not in ONCE)
     checks = _CHECK if {"vat_id", "country"} & set(fields) else ()
     active = payment_methods.hold(conn)
     usual = payment_methods.of_new(conn, {})
-    columns = tuple(dict.fromkeys((*fields, *checks, *usual, "tenant_type", *_ONCE)))
+    columns = tuple(dict.fromkeys((*fields, *checks, *usual, "tenant_type", *ONCE)))
     known = _known(conn, rows, columns, hold=hold)
     _refuse_confusion(conn, rows, known)
     refused = {row.id: sentence for row in known.values() if (sentence := refusal(conn, row))}
@@ -269,105 +261,3 @@ def _told(columns: Sequence[str], row: Planned) -> dict[str, Change]:
     if "phase" in told:
         told["phase"] = (None, PHASES[told["phase"][1]])
     return told
-
-
-# ---------------------------------------------------------------------------------- writing
-
-
-def write(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
-    """Do these rows of a plan that was made with `hold`, set-based, with an audit entry each."""
-    added = [row for row in rows if row.outcome == CREATED]
-    changed = [row for row in rows if row.outcome == UPDATED]
-    if added:
-        _add(conn, planned, added, today=today, user=user)
-    if changed:
-        _change(conn, planned, changed, user=user)
-        move_ends(conn, planned, changed, today=today, user=user)
-
-
-def moving(planned: Plan, rows: Sequence[Planned]) -> list[Planned]:
-    """Those of the rows that give a customer who is there another end date: they change charges."""
-    at = planned.columns.index("ends_on")
-    return [row for row in rows if row.before is not None and row.before[at] != row.after[at]]
-
-
-def move_ends(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
-    """Write the end dates of these rows and what follows from them in the history; the caller rates the customers."""
-    at, first_open = planned.columns.index("ends_on"), periods.hold_open_month(conn)
-    ends = {row.customer_id: row.after[at] for row in moving(planned, rows)}
-    by_day: dict[date | None, list[customers.Customer]] = {}
-    for customer in customers.several(conn, sorted(ends), hold=True) if ends else ():
-        by_day.setdefault(ends[customer.id], []).append(customer)
-    for ends_on, several in by_day.items():
-        customer_verbs.move_ends(conn, several, ends_on, first_open=first_open, today=today, user=user)
-
-
-def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: date, user: User) -> None:
-    at = {name: planned.columns.index(name) for name in _ONCE}
-    ids = drawn(conn, "pg_get_serial_sequence('customers', 'id')", len(rows))
-    numbers = iter(drawn(conn, "'customer_numbers'", sum(row.after[at["number"]] is None for row in rows)))
-    written = []
-    for row, id_ in zip(rows, ids, strict=True):
-        values = list(row.after)
-        if values[at["number"]] is None:
-            values[at["number"]] = f"C-{next(numbers)}"
-        written.append((id_, *values))
-    copied(conn, "customers", ("id", *planned.columns), written)
-    conn.execute(
-        text("""INSERT INTO lifecycle (customer_id, effective_on, billed, active, ends_on, recorded_by)
-                SELECT id, coalesce(billed_from, :start), phase = 'billed', active, ends_on, :user
-                  FROM customers WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id"""),
-        {
-            "start": max(today, periods.hold_open_month(conn)),
-            "user": user.id,
-            "ids": id_array(ids),
-        },
-    )
-    _log_added(conn, planned, ids, user=user)
-
-
-def _log_added(conn: Connection, planned: Plan, ids: Sequence[int], *, user: User) -> None:
-    """An entry per new customer with what the file says of it, as `_told` tells it; made where the rows are."""
-    personal = audit.PERSONAL["customer"]
-    names = [name for name in planned.columns if name != "billed_from"]
-    audit.record_all(
-        conn,
-        "create",
-        "customer",
-        query=f"""SELECT c.id AS object_id, c.id AS customer_id,
-                         {_told_in_sql([name for name in names if name not in personal])} AS changes,
-                         {_told_in_sql([name for name in names if name in personal])} AS personal
-                    FROM customers c WHERE c.id = ANY(CAST(:ids AS bigint[])) ORDER BY c.id""",
-        values={"ids": id_array(ids)},
-        user_id=user.id,
-        personal=True,
-    )
-
-
-def _told_in_sql(names: Sequence[str]) -> str:
-    """What a new customer has of these columns, as an entry of the log: {"city":[null,"Kiel"],…}."""
-    # Put together as text and read once: built value by value, it takes twice as long.
-    pairs = []
-    for name in names:
-        kind, value = str(tables.customers.c[name].type), f"c.{name}"
-        empty = {"INTEGER": "0", "DATE": "'-infinity'", "ARRAY": "'{}'", "BOOLEAN": "false"}.get(kind, "''")
-        # A number of ours was not in the file.
-        said = r"c.number !~ '^C-\d+$'" if name == "number" else f"{value} <> {empty}"
-        if name == "phase":
-            value = f"CASE c.phase {' '.join(f'WHEN {key!r} THEN {word!r}' for key, word in PHASES.items())} END"
-        pairs.append(f"""CASE WHEN {said} THEN ',"{name}":[null,' || to_json({value})::text || ']' ELSE '' END""")
-    return f"('{{' || substr({' || '.join(pairs) or repr('')}, 2) || '}}')::jsonb"
-
-
-def _change(conn: Connection, planned: Plan, rows: Sequence[Planned], *, user: User) -> None:
-    types = {"id": "bigint"} | {f"after_{name}": _type(name) for name in planned.columns}
-    staged(conn, "import_written", types, ((row.target_id, *row.after) for row in rows))
-    values = ", ".join(f"{name} = w.after_{name}" for name in planned.columns if name not in _ONCE)
-    conn.execute(
-        text(f"UPDATE customers c SET {values}, version = c.version + 1 FROM import_written w WHERE w.id = c.id")
-    )
-    logged(conn, "edit", "customer", planned, ((row.target_id, row) for row in rows), user=user)
-
-
-def _type(name: str) -> str:
-    return tables.customers.c[name].type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import billing, charges, import_bookings, import_customers, periods
+from lib import billing, charges, import_bookings, import_customer_writes, periods
 from lib.auth import User
 from lib.import_plans import Plan, Planned, id_array
 
@@ -70,10 +70,10 @@ def of_bookings(conn: Connection, planned: Plan, *, today: date, user: User) -> 
 
 def of_ends(conn: Connection, planned: Plan, *, today: date, user: User) -> Effect | None:
     """The effect of the end dates in a plan of customers; None where it changes none. Writes nothing that stays."""
-    rows = import_customers.moving(planned, planned.changing())
+    rows = import_customer_writes.moving(planned, planned.changing())
 
     def write() -> set[int]:
-        import_customers.move_ends(conn, planned, rows, today=today, user=user)
+        import_customer_writes.move_ends(conn, planned, rows, today=today, user=user)
         return set()
 
     return _of(conn, planned, rows, write, today=today) if rows else None

@@ -5,7 +5,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from lib import billing, charges, import_bookings, import_customers, import_people, import_usage
+from lib import billing, charges, import_bookings, import_customer_writes, import_customers, import_people, import_usage
 from lib.auth import User
 from lib.import_fields import Kind
 from lib.import_kinds import BOOKINGS, CONTACTS, CUSTOMERS, USAGE, USERS
@@ -51,7 +51,7 @@ def write(
         return
     for rows in _parts(changing):
         if kind is CUSTOMERS:
-            import_customers.write(conn, plan, rows, today=today, user=user)
+            import_customer_writes.write(conn, plan, rows, today=today, user=user)
         elif kind is CONTACTS:
             import_people.write_contacts(conn, plan, rows, user=user)
         elif kind is USERS:
@@ -62,7 +62,7 @@ def write(
         progress(done)
     if kind is BOOKINGS:
         charges.keep(conn, customers=sorted({row.customer_id for row in changing}))
-    if kind is CUSTOMERS and (moved := import_customers.moving(plan, changing)):
+    if kind is CUSTOMERS and (moved := import_customer_writes.moving(plan, changing)):
         charges.keep(conn, customers=sorted(row.customer_id for row in moved))
 
 
