@@ -1,4 +1,4 @@
-"""Writing the customers of a file as they were planned: set-based, with their history and an audit entry each (row B11).
+"""Customers of a file, written as they were planned: set-based, with history and an audit entry each (row B11).
 
 What a row may say, and what it means, says `lib/import_customers.py`.
 """
@@ -79,7 +79,7 @@ def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: dat
 
 
 def _log_added(conn: Connection, planned: Plan, ids: Sequence[int], *, user: User) -> None:
-    """An entry per new customer with what the file says of it, in the words of a planned change; made where the rows are."""
+    """An entry per new customer with what the file says of it, told like a change; made where the rows are."""
     personal = audit.PERSONAL["customer"]
     names = [name for name in planned.columns if name != "billed_from"]
     audit.record_all(
