@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from lib import audit, drafts, terms
 from lib.auth import User
 from lib.document_words import day as day_in
+from lib.tables import invoice_lines
 from lib.terms import Term
 
 _PERIODS = {
@@ -87,6 +88,49 @@ def draft(
     return invoice_id
 
 
+# Of a line that is written anew for other days, all but these is as it was.
+_LINE = [column.name for column in invoice_lines.columns]
+_OTHER_DAYS = {
+    "invoice_id": ":new",
+    "detail": "CASE WHEN from_close AND quantity > 0 THEN :period ELSE detail END",
+    "service_from": "CASE WHEN from_close THEN :first ELSE service_from END",
+    "service_until": "CASE WHEN from_close THEN :last ELSE service_until END",
+}
+
+
+def again(conn: Connection, invoice_id: int, *, months: int, first: date, user_id: int | None) -> int:
+    """Write a draft of a document anew, for a period that begins with its payment on `first`; returns its id.
+
+    Prices, lines and texts are those of the document; VAT is that of the new days, and of the customer as it is now.
+    """
+    language: str = conn.execute(text("SELECT language FROM invoices WHERE id = :id"), {"id": invoice_id}).scalar_one()
+    values: dict[str, Any] = {
+        "old": invoice_id, "first": first, "last": terms.after(first, months) - timedelta(days=1), "user": user_id,
+        "period": period(language, months, None),
+    }  # fmt: skip
+    new_id: int = conn.execute(
+        text("""
+            INSERT INTO invoices (customer_id, service_from, service_until, language, currency, purchase_order,
+                                  intro, closing, advance_period, created_by)
+            SELECT customer_id, :first, :last, language, currency, purchase_order, intro, closing, :period, :user
+              FROM invoices WHERE id = :old RETURNING id"""),
+        values,
+    ).scalar_one()
+    copied = ", ".join(_OTHER_DAYS.get(name, name) for name in _LINE)
+    conn.execute(
+        text(f"""INSERT INTO invoice_lines ({", ".join(_LINE)})
+                 SELECT {copied} FROM invoice_lines WHERE invoice_id = :old ORDER BY position"""),
+        values | {"new": new_id},
+    )
+    drafts.recompute(conn, [new_id])
+    made = conn.execute(text("SELECT customer_id, net FROM invoices WHERE id = :id"), {"id": new_id}).one()
+    audit.record(
+        conn, "create draft", "invoice", new_id, user_id=user_id, customer_id=made.customer_id,
+        changes={"net": (None, made.net)},
+    )  # fmt: skip
+    return new_id
+
+
 def drop(conn: Connection, invoice_id: int, *, user: User) -> None:
     """Delete the draft of a term that is not wanted any more; the term is void. The caller holds both."""
     terms.void_waiting(conn, invoice_id, deleted=True, user=user)
@@ -102,6 +146,8 @@ def drop(conn: Connection, invoice_id: int, *, user: User) -> None:
 def refresh(conn: Connection, condition: str, values: dict[str, Any], *, today: date) -> None:
     """Bring the drafts of terms among those of `condition` up to date, as of today: days of service and credit.
 
+    A renewal that is issued when the term before it is over names no earliest day any more.
+
     `condition` is on invoices, alias i. Documents that are for no term cost nothing here.
     """
     found = conn.execute(
@@ -112,10 +158,13 @@ def refresh(conn: Connection, condition: str, values: dict[str, Any], *, today: 
     for row in found:
         waiting = terms.term(conn, row.term_id)
         followed = terms.term(conn, waiting.follows_id) if waiting.follows_id else None
-        first = max(today, followed.until_day if followed and followed.until_day else today)
-        last = terms.after(first, terms.MONTHS[waiting.cycle]) - timedelta(days=1)
-        days = {"id": row.id, "first": first, "last": last}
+        months, ended = terms.MONTHS[waiting.cycle], followed.until_day if followed else None
+        # What follows a term that never began is issued again: its days are those from its payment on.
+        first = waiting.ordered_on if followed and ended is None else max(today, ended or today)
+        days = {"id": row.id, "first": first, "last": terms.after(first, months) - timedelta(days=1)}
         conn.execute(text("UPDATE invoices SET service_from = :first, service_until = :last WHERE id = :id"), days)
+        if followed is not None:
+            _say_period(conn, row.id, period(row.language, months, ended if ended and ended > today else None))
         conn.execute(
             text("""UPDATE invoice_lines SET service_from = :first, service_until = :last
                      WHERE invoice_id = :id AND from_close"""),
@@ -124,6 +173,14 @@ def refresh(conn: Connection, condition: str, values: dict[str, Any], *, today: 
         if waiting.replaces_id is not None:
             _credit(conn, row.id, row.language, terms.term(conn, waiting.replaces_id), days, today=today)
         drafts.recompute(conn, [row.id])
+
+
+def _say_period(conn: Connection, invoice_id: int, said: str) -> None:
+    values = {"id": invoice_id, "period": said}
+    conn.execute(text("UPDATE invoices SET advance_period = :period WHERE id = :id"), values)
+    conn.execute(
+        text("UPDATE invoice_lines SET detail = :period WHERE invoice_id = :id AND from_close AND quantity > 0"), values
+    )
 
 
 def _credit(

@@ -7,6 +7,7 @@ received with what is recorded already, and records the difference. So a lost, r
 import logging
 import secrets
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
@@ -205,14 +206,21 @@ def _note_intent(claimed: Claimed, found: stripe_client.Intent) -> None:
     """Record what came in or went back since the last look."""
     with db.transaction() as conn:
         # The invoice first, as who asks for a payment does.
-        conn.execute(text("SELECT 1 FROM invoices WHERE id = :id FOR UPDATE"), {"id": claimed.invoice_id})
+        conn.execute(
+            text("""SELECT 1 FROM invoices WHERE id = (SELECT invoice_id FROM stripe_requests WHERE id = :id)
+                       FOR UPDATE"""),
+            {"id": claimed.id},
+        )
         held = conn.execute(
-            text("SELECT received, payment_id, note FROM stripe_requests WHERE id = :id FOR UPDATE"), {"id": claimed.id}
+            text("SELECT received, payment_id, note, invoice_id FROM stripe_requests WHERE id = :id FOR UPDATE"),
+            {"id": claimed.id},
         ).one()
+        claimed = replace(claimed, invoice_id=held.invoice_id)  # another one, if it was issued again since
         given: dict[str, Any] = {"intent": found.id, "last_error": ""}
         if found.net != held.received:
             payment_id, note = _settle(conn, claimed, found, held.payment_id)
             given |= {"received": found.net, "payment_id": payment_id, "note": note}
+            given |= {"invoice_id": payments.counted(conn, payment_id)[0]} if payment_id else {}
         if found.status == "succeeded":
             first = claimed.state != "done"
             days = DONE_WAITS[0] if first else step(DONE_WAITS, claimed.attempts)
@@ -245,6 +253,7 @@ def _settle(conn: Connection, claimed: Claimed, found: stripe_client.Intent, bef
         payment_id = payments.receive(
             conn, claimed.invoice_id, amount=left, paid_on=today, method="card", reference=found.id, today=today
         )
+        _, left = payments.counted(conn, payment_id)  # less, where a renewal that was issued again asks for less
     if left == found.net:
         return payment_id, ""
     return payment_id, (

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, text, update
 
-from lib import audit, db, debit_files, fields, mandates, money, payment_methods, payments, vault
+from lib import audit, db, debit_files, fields, late_renewals, mandates, money, payment_methods, payments, vault
 from lib.auth import Permission, User, require
 from lib.debit_candidates import candidate, lacks, rows, why_not
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
@@ -207,12 +207,17 @@ def collect(conn: Connection, run_id: int, *, today: date, user: User) -> Collec
     paid = [one.invoice_id for one in waiting if one.id not in left]
     if paid:
         payments.settle(conn, paid, paid_on=found.collect_on, method="direct_debit", today=today, user=user)
-        # Each is held, so its newest payment is the one just entered.
+        # Each is held, so its newest payment is the one just entered; it counts on a new document where a renewal was
+        # paid late and issued again.
+        again = {one.old_id: one.new_id for one in late_renewals.issued_again(conn, paid)}
         conn.execute(
             text("""UPDATE debits d
-                       SET payment_id = (SELECT max(p.id) FROM payments p WHERE p.invoice_id = d.invoice_id)
-                     WHERE d.run_id = :run AND d.returned_at IS NULL AND d.invoice_id = ANY(CAST(:ids AS bigint[]))"""),
-            {"run": run_id, "ids": paid},
+                       SET invoice_id = n.invoice_id,
+                           payment_id = (SELECT max(p.id) FROM payments p
+                                          WHERE p.invoice_id = n.invoice_id AND p.amount > 0)
+                      FROM unnest(CAST(:old AS bigint[]), CAST(:new AS bigint[])) AS n(old_id, invoice_id)
+                     WHERE d.run_id = :run AND d.returned_at IS NULL AND d.invoice_id = n.old_id"""),
+            {"run": run_id, "old": paid, "new": [again.get(one, one) for one in paid]},
         )
     conn.execute(update(debit_runs).where(debit_runs.c.id == run_id).values(collected_at=func.now()))
     changes = {"payments": (None, len(paid)), "left": (None, "; ".join(left.values()))}

@@ -70,6 +70,11 @@ WORDS: dict[str, dict[str, str]] = {
         "nothing": "Es ist kein Betrag zu zahlen.",
         "cancelled_invoice": "Diese Stornorechnung hebt die Rechnung {number} vom {date} vollständig auf."
         " Bereits gezahlte Beträge erstatten wir Ihnen.",
+        "carried_invoice": "Diese Stornorechnung hebt die Rechnung {number} vom {date} vollständig auf."
+        " Was Sie gezahlt haben, ist auf die Rechnung {to} angerechnet.",
+        "replaces": "Diese Rechnung ersetzt die Rechnung {number}. Ihre Zahlung von {amount} {currency} ist"
+        " angerechnet.",
+        "rest": "Bitte zahlen Sie den Rest von {rest} {currency} bis zum {due}.",
         "cancelled_credit_note": "Diese Stornorechnung hebt die Rechnungskorrektur {number} vom {date} vollständig auf."
         " Ein bereits ausgezahltes Guthaben zahlen Sie bitte zurück.",
         "collect_on": "Einzug am",
@@ -147,6 +152,10 @@ WORDS: dict[str, dict[str, str]] = {
         "nothing": "There is nothing to pay.",
         "cancelled_invoice": "This cancellation invoice cancels invoice {number} of {date} in full."
         " We refund what you have already paid.",
+        "carried_invoice": "This cancellation invoice cancels invoice {number} of {date} in full."
+        " What you have paid counts on invoice {to}.",
+        "replaces": "This invoice replaces invoice {number}. Your payment of {amount} {currency} counts on it.",
+        "rest": "Please pay the rest of {rest} {currency} by {due}.",
         "cancelled_credit_note": "This cancellation invoice cancels credit note {number} of {date} in full."
         " Please return a credit that was already paid out.",
         "collect_on": "Collected on",

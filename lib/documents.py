@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lib import collection_notices, contacts
+from lib import collection_notices, contacts, late_renewals
 from lib.errors import NotFound
-from lib.layouts import Buyer, Document, Line, Original, Seller, Tax
+from lib.layouts import Buyer, Carried, Document, Line, Original, Seller, Tax
 from lib.rendering import rendered
 from lib.tables import company, customers, documents, invoice_lines, invoice_taxes, invoices, sellers
 
@@ -58,7 +59,8 @@ def _kept(conn: Connection, invoice_id: int) -> bytes | None:
 
 def _document(conn: Connection, invoice: Row[Any]) -> Document:
     seller, logo = _seller(conn, invoice.seller_id)
-    own = {field.name for field in fields(Document)} - {"seller", "logo", "buyer", "lines", "taxes", "original"}
+    found = {"seller", "logo", "buyer", "lines", "taxes", "original", "carried"}
+    own = {field.name for field in fields(Document)} - found
     return Document(
         **{name: invoice._mapping[name] for name in own},
         seller=seller,
@@ -67,6 +69,7 @@ def _document(conn: Connection, invoice: Row[Any]) -> Document:
         lines=_lines(conn, invoice.id),
         taxes=_taxes(conn, invoice.id),
         original=_original(conn, invoice.cancels_id),
+        carried=_carried(conn, invoice) if invoice.advance_period else None,
     )
 
 
@@ -109,6 +112,16 @@ def _original(conn: Connection, cancels_id: int | None) -> Original | None:
         return None
     columns = (invoices.c.kind, invoices.c.number, invoices.c.issued_on)
     return Original(**conn.execute(select(*columns).where(invoices.c.id == cancels_id)).one()._mapping)
+
+
+def _carried(conn: Connection, invoice: Row[Any]) -> Carried | None:
+    """The other document where this one was issued again, or cancels what was."""
+    found = late_renewals.issued_again(conn, [invoice.cancels_id or invoice.id])
+    if not found or invoice.id == found[0].old_id:  # what was issued first stays as it was
+        return None
+    if invoice.cancels_id is not None:
+        return Carried(found[0].new_number, Decimal(0)) if invoice.id == found[0].cancellation_id else None
+    return Carried(found[0].old_number, found[0].carried)
 
 
 def _party(kind: type[Party], content: Mapping[Any, Any]) -> Party:

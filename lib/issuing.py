@@ -148,6 +148,13 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
     """
     require(user, Permission.EDIT_INVOICES)
     reason = text_line(reason, field="reason", label="The reason", required=True)
+    return cancel_one(conn, invoice_id, reason=reason, today=today, user=user)
+
+
+def cancel_one(
+    conn: Connection, invoice_id: int, *, reason: str, printed: str = "", today: date, user: User | None
+) -> int:
+    """`cancel` for what a payment has made necessary, with a reason that is `printed` on the cancellation, too."""
     original = conn.execute(
         text("SELECT id, kind, state, number, customer_id FROM invoices WHERE id = :id FOR UPDATE"), {"id": invoice_id}
     ).one_or_none()
@@ -165,7 +172,7 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
         raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
     terms.require_cancellable(conn, invoice_id, today=today)
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
-        cancellation_id = _copy_negated(conn, invoice_id, today=today, user=user)
+        cancellation_id = _copy_negated(conn, invoice_id, printed=printed, today=today, user=user)
     _number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
     drafts.release(conn, invoice_id)
     terms.void_waiting(conn, invoice_id, deleted=False, user=user)
@@ -173,13 +180,25 @@ def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user:
         text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}
     )
     audit.record(
-        conn, "cancelled", "invoice", invoice_id, user_id=user.id, customer_id=original.customer_id,
+        conn, "cancelled", "invoice", invoice_id, user_id=_id(user), customer_id=original.customer_id,
         changes={"state": (STATES["issued"], STATES["cancelled"]), "reason": (None, reason)},
     )  # fmt: skip
     return cancellation_id
 
 
-def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: date, user: User) -> Issued:
+def issue_one(conn: Connection, invoice_id: int, *, today: date, user: User | None) -> str:
+    """Issue a draft that a payment has made necessary, and return its number. Raises Conflict with what it lacks.
+
+    Who may record the payment may do this, too, or nobody of us did anything: no permission is asked for.
+    """
+    done = _issue(conn, "i.id = :id", {"id": invoice_id}, today=today, user=user)
+    if done.blocked or done.first_number is None:
+        missing = ", ".join(done.blocked[0].missing) if done.blocked else "its draft"
+        raise Conflict(f"It can't be issued again before this is entered: {missing}.")
+    return done.first_number
+
+
+def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: date, user: User | None) -> Issued:
     # No customer may move to another country between the VAT decision and the frozen address.
     conn.execute(text("LOCK TABLE customers IN SHARE MODE"))
     missing_of_seller = seller_lacks(conn)
@@ -210,6 +229,12 @@ def lacks(conn: Connection, invoice_id: int, *, today: date) -> list[str]:
     """What keeps a draft from being issued today, in words: our side's data, the customer's, the document's."""
     condition, values = "i.id = :id AND i.state = 'draft'", {"id": invoice_id, "today": today}
     blocked = _blocked(conn, condition, values, decided=vat.DECISION)
+    return [f"{what} of our company" for what in seller_lacks(conn)] + (blocked[0].missing if blocked else [])
+
+
+def lacks_anew(conn: Connection, invoice_id: int) -> list[str]:
+    """`lacks` of an issued document as if it were issued again today, with a due date of its own."""
+    blocked = _blocked(conn, "i.id = :id", {"id": invoice_id, "today": date.min}, decided=vat.DECISION)
     return [f"{what} of our company" for what in seller_lacks(conn)] + (blocked[0].missing if blocked else [])
 
 
@@ -278,7 +303,7 @@ def _number(
     values: dict[str, Any],
     *,
     today: date,
-    user: User,
+    user: User | None,
     action: str,
     blocked: Sequence[Blocked] = (),
 ) -> Issued:
@@ -304,7 +329,7 @@ def _number(
                    format('{"number": [null, "%s"], "gross": [null, "%s"]}', number, gross)::jsonb AS changes
               FROM issued ORDER BY kind DESC, number_index""",
         values=issued,
-        user_id=user.id,
+        user_id=_id(user),
     )
     total = sum(row.drafts for row in counts)
     series = [_ends(conn, kind, today.year, first_index[kind] + 1, last[kind]) for kind in first_index]
@@ -352,15 +377,19 @@ def _frozen_seller(conn: Connection) -> int:
     return seller_id
 
 
-def _copy_negated(conn: Connection, invoice_id: int, *, today: date, user: User) -> int:
-    values = {"id": invoice_id, "today": today, "user_id": user.id}
+def _id(user: User | None) -> int | None:
+    return None if user is None else user.id
+
+
+def _copy_negated(conn: Connection, invoice_id: int, *, printed: str, today: date, user: User | None) -> int:
+    values = {"id": invoice_id, "today": today, "user_id": _id(user), "printed": printed}
     copy_id: int = conn.execute(
         text("""
             INSERT INTO invoices (kind, customer_id, cancels_id, due_on, service_from, service_until, language,
                                   currency, purchase_order, net, vat, gross, vat_category, created_by,
-                                  advance_period)
+                                  advance_period, intro)
             SELECT 'cancellation', customer_id, id, :today, service_from, service_until, language, currency,
-                   purchase_order, -net, -vat, -gross, vat_category, :user_id, advance_period
+                   purchase_order, -net, -vat, -gross, vat_category, :user_id, advance_period, :printed
               FROM invoices WHERE id = :id RETURNING id"""),
         values,
     ).scalar_one()

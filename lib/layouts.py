@@ -116,6 +116,14 @@ class Original:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """Of a document that was issued again: the other one's number, and on the new one what was paid before."""
+
+    number: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
 class Document:
     """An invoice, credit note or cancellation. Without a number it is a draft. Amounts in `currency`."""
 
@@ -141,6 +149,7 @@ class Document:
     intro: str = ""
     closing: str = ""
     original: Original | None = None
+    carried: Carried | None = None
     logo: bytes | None = field(default=None, repr=False)
 
     @property
@@ -149,9 +158,14 @@ class Document:
         return WORDS[self.language]
 
     @property
+    def to_pay(self) -> Decimal:
+        """The total, less what was paid on the document that this one replaces."""
+        return self.gross - (self.carried.amount if self.carried else 0)
+
+    @property
     def is_payable(self) -> bool:
         """Whether the customer owes money on it."""
-        owed = self.gross > 0 and self.kind != "cancellation" and self.vat_category is not None
+        owed = self.to_pay > 0 and self.kind != "cancellation" and self.vat_category is not None
         return owed and self.buyer.payment_method != "free"
 
     @property
@@ -310,7 +324,9 @@ def _exemptions(document: Document) -> list[list[str]]:
 
 def _payment(document: Document) -> str:
     if document.original is not None or document.vat_category is None:
-        return _named_original(document, "cancelled")
+        return _named_original(document, "carried" if document.carried else "cancelled")
+    if document.carried is not None:
+        return _replacing(document, document.carried)
     if document.gross == 0:
         return document.words["nothing"]
     values: dict[str, Any] = {"gross": abs(document.gross), "currency": document.currency}
@@ -320,6 +336,18 @@ def _payment(document: Document) -> str:
     if buyer.mandate or buyer.card:
         return announced(document.language, card=buyer.card, collect_on=_collected_on(document), **values)
     return payment(document.language, method=buyer.payment_method, due=document.due_on, **values)
+
+
+def _replacing(document: Document, carried: Carried) -> str:
+    """What was paid on the document that this one replaces, and what is left to pay."""
+    words, language = document.words, document.language
+    said = words["replaces"].format(
+        number=carried.number, amount=amount(language, carried.amount), currency=document.currency
+    )
+    if document.to_pay <= 0:
+        return f"{said} {words['nothing']}"
+    rest = amount(language, document.to_pay)
+    return f"{said} {words['rest'].format(rest=rest, currency=document.currency, due=day(language, document.due_on))}"
 
 
 def _collected_on(document: Document) -> date | None:
@@ -377,7 +405,8 @@ def _named_original(document: Document, sentence: str) -> str:
         return ""
     kind = "credit_note" if original.kind == "credit_note" else "invoice"
     text = document.words[f"{sentence}_{kind}"]
-    return text.format(number=original.number, date=day(document.language, original.issued_on))
+    to = document.carried.number if document.carried else ""
+    return text.format(number=original.number, date=day(document.language, original.issued_on), to=to)
 
 
 def _shows_rates(document: Document) -> bool:

@@ -1,9 +1,9 @@
 """What was paid on an invoice, by hand or as a payment service says (row B9): rows that are only reversed by others.
 
-The invoice's state follows from them: issued, partly paid, paid, and back. No row is ever changed.
+The invoice's state follows from them (`lib/payment_rows.py`), and what its full payment begins: a prepaid term, on a
+document of its own where a renewal was paid late (`lib/late_renewals.py`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, text
+from sqlalchemy import Connection, Row, text
 
-from lib import audit, fields, money, terms
+from lib import fields, late_renewals, money, payment_rows, terms
 from lib.auth import Permission, User, require
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
 from lib.invoices import STATES
+from lib.late_renewals import Replaced
 from lib.requests import once
-from lib.tables import payments
 
 METHODS = {
     "bank_transfer": "Bank transfer",
@@ -28,26 +28,7 @@ METHODS = {
     "other": "Other",
 }
 PAYABLE = ("issued", "partly_paid")
-_HELD = "id, kind, state, number, gross, currency, customer_id"
 _IN_FUTURE = "The day of the payment lies in the future. Enter it once the money is there."
-
-# All that is open on some invoices, as payments; the invoices are paid by it.
-_SETTLED = """
-due AS (
-    SELECT i.id, i.customer_id, i.state, i.currency, i.gross - coalesce(sum(p.amount), 0) AS amount
-      FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id
-     WHERE i.id = ANY(CAST(:ids AS bigint[])) GROUP BY i.id ORDER BY i.id
-), entered AS (
-    INSERT INTO payments (invoice_id, amount, paid_on, method, recorded_by)
-    SELECT id, amount, :paid_on, :method, :user FROM due
-), settled AS (
-    UPDATE invoices i SET state = 'paid', version = i.version + 1 FROM due WHERE due.id = i.id
-)"""
-_SETTLED_ENTRY = """
-SELECT id AS object_id, customer_id, jsonb_build_object(
-           'payment', jsonb_build_array(NULL, to_char(amount, 'FM999,999,999,990.00') || ' ' || currency || :of_day),
-           'state', jsonb_build_array(CAST(:states AS jsonb) -> state, CAST(:states AS jsonb) -> 'paid')) AS changes
-  FROM due"""
 
 
 @dataclass(frozen=True)
@@ -95,6 +76,16 @@ def open_amount(conn: Connection, invoice_id: int) -> Decimal:
     return open_amounts(conn, [invoice_id]).get(invoice_id, Decimal(0))
 
 
+def counted(conn: Connection, payment_id: int) -> tuple[int, Decimal]:
+    """The document that a payment is on, and what of it counts: nothing once it is reversed."""
+    row = conn.execute(
+        text("""SELECT p.invoice_id, CASE WHEN r.id IS NULL THEN p.amount ELSE 0 END AS amount
+                  FROM payments p LEFT JOIN payments r ON r.reverses_id = p.id WHERE p.id = :id"""),
+        {"id": payment_id},
+    ).one()
+    return row.invoice_id, row.amount
+
+
 def record(
     conn: Connection,
     invoice_id: int,
@@ -107,7 +98,7 @@ def record(
     user: User,
     request_key: UUID | None = None,
 ) -> int:
-    """Enter a payment, of all or of a part. Returns its id.
+    """Enter a payment, of all or of a part. Returns its id: on the document that it counts on in the end.
 
     Raises Invalid at the field (more than is open, a future day), Conflict for a document that can't be paid.
     """
@@ -145,8 +136,8 @@ def _record(
     today: date,
     user: User | None,
 ) -> int:
-    invoice = _held(conn, invoice_id)
-    _require_payable(invoice)
+    invoice = payment_rows.held(conn, invoice_id)
+    _require_payable(conn, invoice)
     if amount <= 0 or amount != money.rounded(amount):
         raise Invalid("Enter an amount above zero, in whole cents.", field="amount")
     left = open_amount(conn, invoice_id)
@@ -163,10 +154,13 @@ def _record(
         "method": fields.one_of(method, METHODS, field="method", label="The method"),
         "reference": fields.line(reference, field="reference", label="The reference"),
     }
-    payment_id = _add(conn, invoice, values, user)
+    payment_id = payment_rows.add(conn, invoice_id, user_id=_id(user), **values)
     told = f"{money.shown(amount)} {invoice.currency} of {paid_on.isoformat()}"
-    _follow(conn, invoice, "pay", {"payment": (None, told)}, user)
-    return payment_id
+    state = payment_rows.follow(conn, invoice, "pay", {"payment": (None, told)}, user_id=_id(user))
+    if state != "paid":
+        return payment_id
+    made = _begin_paid(conn, [invoice_id], today=today, user=user)
+    return made[0].moved.get(payment_id, payment_id) if made else payment_id
 
 
 def settle(conn: Connection, invoice_ids: Sequence[int], *, paid_on: date, method: str, today: date, user: User) -> int:
@@ -179,18 +173,10 @@ def settle(conn: Connection, invoice_ids: Sequence[int], *, paid_on: date, metho
     if paid_on > today:
         raise Invalid(_IN_FUTURE, field="paid_on")
     wanted = sorted(set(invoice_ids))
-    query = text(f"SELECT {_HELD} FROM invoices WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE")
-    found = conn.execute(query, {"ids": wanted}).all()
-    if len(found) < len(wanted):
-        raise NotFound("A document does not exist any more. Nothing was entered: reload the list.")
-    for invoice in found:
-        _require_payable(invoice)
-    values = {
-        "ids": wanted, "paid_on": paid_on, "method": method, "user": user.id,
-        "of_day": f" of {paid_on.isoformat()}", "states": json.dumps(STATES),
-    }  # fmt: skip
-    audit.record_all(conn, "pay", "invoice", source=_SETTLED, query=_SETTLED_ENTRY, values=values, user_id=user.id)
-    terms.activate_paid(conn, wanted, user=user)
+    for invoice in payment_rows.held_all(conn, wanted):
+        _require_payable(conn, invoice)
+    payment_rows.settle(conn, wanted, paid_on=paid_on, method=method, user_id=user.id)
+    _begin_paid(conn, wanted, today=today, user=user)
     return len(wanted)
 
 
@@ -213,7 +199,7 @@ def _reverse(conn: Connection, payment_id: int, *, reason: str, today: date, use
         raise NotFound("This payment does not exist.")
     if payment.reverses_id is not None:
         raise Conflict("A reversal is not reversed. Record the payment again instead.")
-    invoice = _held(conn, payment.invoice_id)
+    invoice = payment_rows.held(conn, payment.invoice_id)
     # Only now, with the invoice held, a colleague's reversal can't come in between.
     if conn.scalar(text("SELECT EXISTS (SELECT FROM payments WHERE reverses_id = :id)"), {"id": payment_id}):
         raise AlreadyDone("This payment was already reversed.")
@@ -226,51 +212,32 @@ def _reverse(conn: Connection, payment_id: int, *, reason: str, today: date, use
         "reason": reason,
         "reverses_id": payment_id,
     }
-    reversal_id = _add(conn, invoice, values, user)
+    reversal_id = payment_rows.add(conn, invoice.id, user_id=_id(user), **values)
     told = f"{money.shown(payment.amount)} {invoice.currency}"
-    _follow(conn, invoice, "reverse payment", {"payment": (told, None), "reason": (None, reason)}, user)
+    changes: dict[str, Any] = {"payment": (told, None), "reason": (None, reason)}
+    payment_rows.follow(conn, invoice, "reverse payment", changes, user_id=_id(user))
     return reversal_id
 
 
-def _held(conn: Connection, invoice_id: int) -> Row[Any]:
-    """The invoice, held until the transaction ends: two payments at once are counted one after the other."""
-    query = text(f"SELECT {_HELD} FROM invoices WHERE id = :id FOR UPDATE")
-    row = conn.execute(query, {"id": invoice_id}).one_or_none()
-    if row is None:
-        raise NotFound("This document does not exist (any more).")
-    return row
+def _begin_paid(conn: Connection, invoice_ids: Sequence[int], *, today: date, user: User | None) -> list[Replaced]:
+    """Activate the terms of documents that are paid now; returns those that were issued in place of one paid late."""
+    made = late_renewals.replace_paid(conn, invoice_ids, today=today, user=user)
+    terms.activate_paid(conn, [*invoice_ids, *(one.new_id for one in made)], user=user)
+    return made
 
 
-def _require_payable(invoice: Row[Any]) -> None:
+def _require_payable(conn: Connection, invoice: Row[Any]) -> None:
     if invoice.kind != "invoice" or invoice.gross <= 0:
         number = invoice.number or "this document"
         raise Conflict(f"Nothing is to be paid on {number}. Only an invoice with an amount can be paid.")
-    if invoice.state not in PAYABLE:
-        raise Conflict(f"{invoice.number or 'This invoice'} is {STATES[invoice.state].lower()} and takes no payment.")
+    if invoice.state in PAYABLE:
+        return
+    again = late_renewals.issued_again(conn, [invoice.id]) if invoice.state == "cancelled" else []
+    instead = f" It was issued again as {again[0].new_number}." if again else ""
+    raise Conflict(
+        f"{invoice.number or 'This invoice'} is {STATES[invoice.state].lower()} and takes no payment.{instead}"
+    )
 
 
-def _add(conn: Connection, invoice: Row[Any], values: dict[str, Any], user: User | None) -> int:
-    recorded_by = None if user is None else user.id
-    row = insert(payments).values(invoice_id=invoice.id, recorded_by=recorded_by, **values).returning(payments.c.id)
-    payment_id: int = conn.execute(row).scalar_one()
-    return payment_id
-
-
-def _follow(conn: Connection, invoice: Row[Any], action: str, changes: dict[str, Any], user: User | None) -> None:
-    """Set the state that the payments now make, and note what was done."""
-    state = conn.execute(
-        text("""UPDATE invoices i SET version = version + 1,
-                       state = CASE WHEN p.paid = 0 THEN 'issued'
-                                    WHEN p.paid < i.gross THEN 'partly_paid' ELSE 'paid' END
-                  FROM (SELECT coalesce(sum(amount), 0) AS paid FROM payments WHERE invoice_id = :id) p
-                 WHERE i.id = :id RETURNING i.state"""),
-        {"id": invoice.id},
-    ).scalar_one()
-    if state != invoice.state:
-        changes = changes | {"state": (STATES[invoice.state], STATES[state])}
-    audit.record(
-        conn, action, "invoice", invoice.id, user_id=None if user is None else user.id,
-        customer_id=invoice.customer_id, changes=changes,
-    )  # fmt: skip
-    if state == "paid":
-        terms.activate_paid(conn, [invoice.id], user=user)
+def _id(user: User | None) -> int | None:
+    return None if user is None else user.id

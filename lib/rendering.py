@@ -50,7 +50,7 @@ def girocode(document: Document) -> str:
     if not (document.is_transferred and document.number and seller.iban and document.currency == "EUR"):
         return ""
     parts = ["BCD", "002", "1", "SCT", seller.bic, seller.name[:70], seller.iban.replace(" ", "")]
-    parts += [f"EUR{document.gross:.2f}", "", "", document.number]
+    parts += [f"EUR{document.to_pay:.2f}", "", "", document.number]
     # As bytes: the code says UTF-8 (the 1 above), and from a text the library would choose its own coding.
     code = zxingcpp.create_barcode("\n".join(parts).encode(), zxingcpp.BarcodeFormat.QRCode, ec_level="M")
     return str(zxingcpp.write_barcode_to_svg(code, add_quiet_zones=False))

@@ -207,12 +207,15 @@ def _note(conn: Connection, about: Term, action: str, changes: dict[str, audit.C
 def activate_paid(conn: Connection, invoice_ids: Sequence[int], *, user: User | None) -> None:
     """Activate the terms whose invoices are paid in full now. The caller holds the invoices.
 
-    It begins on the day of the last payment, a renewal not before the term that it follows has ended. The term that it
-    replaces ends with the day before.
+    It begins on the day of the last payment, a renewal not before the term that it follows has ended; what was paid
+    before its document was issued again (`lib/late_renewals.py`) keeps that day. The term that it replaces ends with
+    the day before.
     """
     paid = conn.execute(
         text("""
-            SELECT t.id, greatest(i.issued_on, f.until_day, (
+            SELECT t.id, greatest(
+                       CASE WHEN f.state = 'void' AND f.from_day IS NULL THEN t.ordered_on ELSE i.issued_on END,
+                       f.until_day, (
                        SELECT max(p.paid_on) FROM payments p WHERE p.invoice_id = i.id AND p.amount > 0
                           AND NOT EXISTS (SELECT FROM payments r WHERE r.reverses_id = p.id))) AS from_day
               FROM terms t JOIN invoices i ON i.id = t.invoice_id LEFT JOIN terms f ON f.id = t.follows_id
@@ -262,6 +265,33 @@ def void_waiting(conn: Connection, invoice_id: int, *, deleted: bool, user: User
             conn, followed, user_id=user_id, action="cancel term", told={"ends on": (None, followed.last_day)},
             cancelled_at=func.now(), next_product_id=None, next_cycle=None,
         )  # fmt: skip
+
+
+def hang_on(conn: Connection, old: Term, invoice_id: int, *, paid_on: date, user_id: int | None) -> None:
+    """Have another document stand for a term: the old row is void as if it never began, and a new one follows it.
+
+    One that waits goes on waiting; one that is active keeps its days. Raises Conflict where something else hangs on it.
+    """
+    later = conn.scalar(
+        text("""SELECT p.name_en FROM terms n JOIN products p ON p.id = n.product_id
+                 WHERE :id IN (n.follows_id, n.replaces_id) AND n.state <> 'void' LIMIT 1"""),
+        {"id": old.id},
+    )
+    if later is not None:
+        raise Conflict(f"The invoice for what follows it ({later}) is made already. It stays as it is.")
+    kept: dict[str, Any] = {
+        "next_product_id": old.next_product_id, "next_cycle": old.next_cycle, "cancelled_at": old.cancelled_at,
+        "withdrawn_at": old.withdrawn_at,
+    }  # fmt: skip
+    change(
+        conn, old, user_id=user_id, action="void term", told={"invoice": (old.invoice_number, None)},
+        state="void", from_day=None, until_day=None,
+    )  # fmt: skip
+    add(
+        conn, user_id=user_id, action="issue term again", customer_id=old.customer_id, product_id=old.product_id,
+        kind=old.kind, cycle=old.cycle, state=old.state, ordered_on=paid_on, from_day=old.from_day,
+        until_day=old.until_day, price=old.price, invoice_id=invoice_id, follows_id=old.id, **kept,
+    )  # fmt: skip
 
 
 def refuse_renewal(conn: Connection, term_id: int, *, why: str, today: date) -> None:
