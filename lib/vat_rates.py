@@ -48,7 +48,7 @@ def set_rate(conn: Connection, *, valid_from: date, rate: Decimal, treatment: st
     fields.one_of(treatment, KINDS, field="treatment", label="Kind of rate")
     of_kind = vat_rates.c.treatment == treatment
     first = conn.scalar(select(vat_rates.c.valid_from).where(of_kind).order_by("valid_from").limit(1))
-    _require_open_day(conn, valid_from, first=first)
+    _require_open_day(conn, valid_from, settled_from=first or date.max)
     of_day = of_kind & (vat_rates.c.valid_from == valid_from)
     before = conn.scalar(select(vat_rates.c.rate).where(of_day).with_for_update())
     if before == rate:
@@ -82,13 +82,13 @@ def _record(conn: Connection, action: str, treatment: str, valid_from: date, rat
     audit.record(conn, action, noun, valid_from, user_id=user.id, changes={"rate": rate})
 
 
-def _require_open_day(conn: Connection, day: date, *, first: date | None = None) -> None:
-    """Before the first booking month is set no document exists, and any day is open."""
+def _require_open_day(conn: Connection, day: date, *, settled_from: date = date.min) -> None:
+    """Any day is open before the first booking month is set, and any before `settled_from`: no line has its rate."""
     if not 2000 <= day.year <= 2100:
         raise Invalid("Choose a day between 2000 and 2100.", field="valid_from")
     if periods.open_month(conn) is not None:
         first_open = periods.hold_open_month(conn)
-        if day < first_open and not (first and day < first):
+        if settled_from <= day < first_open:
             raise Conflict(
                 f"{day:%d %b %Y} is in a closed month, whose documents were issued at its rate. "
                 f"A rate can change from {first_open:%d %b %Y} on."
