@@ -66,6 +66,11 @@ _RULES = {
                                FROM invoice_lines GROUP BY invoice_id, vat_rate) rated
                       GROUP BY invoice_id) t ON t.invoice_id = i.id
          WHERE i.state <> 'draft' AND t.vat IS DISTINCT FROM i.vat ORDER BY i.id""",
+    "No VAT is on what is exempt, under reverse charge or not taxable here": """
+        SELECT format('document %s, line %s: %s %%', i.number, l.position, l.vat_rate)
+          FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+         WHERE i.state <> 'draft' AND l.vat_rate <> 0 AND (l.vat_treatment = 'exempt' OR i.vat_category <> 'S')
+         ORDER BY i.id, l.position""",
     "Every line has its document, and every document its customer": """
         SELECT format('line %s of document #%s', l.position, l.invoice_id) FROM invoice_lines l
          WHERE NOT EXISTS (SELECT FROM invoices i WHERE i.id = l.invoice_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import charges, issuing, vat
+from lib import charges, issuing, vat, vat_rates
 from lib.clock import next_month
 
 
@@ -101,6 +101,21 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
     SELECT 'no_vat_decision', customer_id, 'needs ' || CAST(:vat_missing AS text)
       FROM stated WHERE amount <> 0 AND category IS NULL
     UNION ALL
+    -- Looked for only where a rate is missing: there is nearly always one.
+    SELECT 'no_vat_decision', s.customer_id,
+           'needs a ' || string_agg(t.treatment, ' and a ' ORDER BY t.treatment DESC)
+           || ' VAT rate (Settings → VAT rates)'
+      FROM stated s
+     CROSS JOIN unnest(CAST(:unrated AS text[])) AS t(treatment)
+     WHERE cardinality(CAST(:unrated AS text[])) > 0 AND s.amount <> 0 AND s.category = 'S'
+       AND (EXISTS (SELECT FROM charges h JOIN products p ON p.id = h.product_id
+                     WHERE h.month = :month AND h.customer_id = s.customer_id AND p.kind <> 'adjustment'
+                       AND p.vat_treatment = t.treatment)
+            OR EXISTS (SELECT FROM adjustments a
+                        WHERE a.month = :month AND a.customer_id = s.customer_id AND a.withdrawn_at IS NULL
+                          AND a.vat_treatment = t.treatment))
+     GROUP BY s.customer_id
+    UNION ALL
     SELECT 'change', s.customer_id,
            to_char((s.amount - s.previous) * 100 / abs(s.previous), 'FMSG999999990') || ' % against the month before'
       FROM stated s, company o
@@ -133,7 +148,7 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
 def preview(conn: Connection, month: date, *, today: date) -> Preview:
     """What approving the month would bill, by product, with the number of exceptions by kind. Writes nothing."""
     charges.ensure_rated(conn, month)
-    values = _values(month, today)
+    values = _values(conn, month, today)
     found = conn.execute(
         text("""SELECT p.name_en AS name, coalesce(sum(t.amount) FILTER (WHERE t.month = :month), 0) AS amount,
                        coalesce(sum(t.amount) FILTER (WHERE t.month = :previous), 0) AS previous,
@@ -180,7 +195,7 @@ def exceptions(
              WHERE CAST(:kind AS text) IS NULL OR f.kind = :kind
              ORDER BY array_position(CAST(:kinds AS text[]), f.kind), c.sort_name, f.customer_id
              LIMIT :limit OFFSET :offset"""),
-        _values(month, today) | {"kind": kind, "kinds": list(EXCEPTIONS), "limit": limit, "offset": offset},
+        _values(conn, month, today) | {"kind": kind, "kinds": list(EXCEPTIONS), "limit": limit, "offset": offset},
     )
     return [ExceptionRow(**row._mapping) for row in found]
 
@@ -190,8 +205,9 @@ def _exceptions_sql() -> str:
     return _EXCEPTIONS.format(statements=statements, absent=_ABSENT)
 
 
-def _values(month: date, today: date) -> dict[str, Any]:
+def _values(conn: Connection, month: date, today: date) -> dict[str, Any]:
     return {
+        "unrated": vat_rates.missing(conn, next_month(month) - timedelta(days=1)),
         "month": month,
         "previous": next_month(month, by=-1),
         "next_month": next_month(month),

@@ -38,6 +38,12 @@ def rates(conn: Connection) -> list[VatRate]:
     return [VatRate(**row._mapping) for row in found]
 
 
+def missing(conn: Connection, day: date) -> list[str]:
+    """The kinds of which no rate rules a day."""
+    ruling = set(conn.scalars(select(vat_rates.c.treatment).where(vat_rates.c.valid_from <= day)))
+    return [kind for kind in KINDS if kind not in ruling]
+
+
 def set_rate(conn: Connection, *, valid_from: date, rate: Decimal, treatment: str = "standard", user: User) -> None:
     """Let a rate of this kind rule from a day on; a rate of the same day is replaced.
 

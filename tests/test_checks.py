@@ -55,6 +55,8 @@ KEPT = {"charges are", "statement is", "totals of"}
         ("UPDATE invoices SET net = net + 1, gross = gross + 1", {"net amount"}),
         ("UPDATE invoices SET vat = vat + 1, gross = gross + 1", {"VAT is computed"}),
         ("UPDATE invoice_lines SET vat_rate = 7 WHERE amount = 45", {"VAT is computed"}),
+        ("UPDATE invoice_lines SET vat_treatment = 'exempt', exempt_reason = 'x' WHERE amount = 45",
+         {"No VAT is on what is exempt"}),
         ("DELETE FROM invoice_lines WHERE amount = 45", {"net amount", "VAT is computed", "What was charged"}),
         ("UPDATE invoice_lines SET invoice_id = -1 WHERE amount = 45",
          {"has its document", "net amount", "VAT is computed", "What was charged"}),

@@ -13,7 +13,19 @@ from pypdf import PdfReader
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, audit, checks, close_drafts, documents, drafts, invoices, issuing, products, vat_rates
+from lib import (
+    adjustments,
+    audit,
+    checks,
+    close_drafts,
+    close_previews,
+    documents,
+    drafts,
+    invoices,
+    issuing,
+    products,
+    vat_rates,
+)
 from lib.auth import Role
 from lib.drafts import DraftLine
 from lib.errors import Conflict, Invalid, NotAllowed
@@ -267,7 +279,12 @@ def test_what_is_paid_in_advance_is_taxed_as_its_product(conn: Connection, compa
 
 
 def test_a_missing_reduced_rate_blocks_in_words_until_it_is_there(conn: Connection, company: Shop) -> None:
+    assert "no_vat_decision" not in close_previews.preview(conn, JUNE, today=TODAY).exceptions
     conn.execute(text("DELETE FROM vat_rates WHERE treatment = 'reduced'"))
+    [warned] = close_previews.exceptions(conn, JUNE, today=TODAY, kind="no_vat_decision")
+    assert (warned.customer_id, warned.detail) == (
+        company.with_users, "needs a reduced VAT rate (Settings → VAT rates)"
+    )  # fmt: skip
     closes.approve(conn, company)
     draft = of_month(conn, company.with_users)
     assert treated(conn, draft.id)[1] == ("reduced", None)
