@@ -1,18 +1,22 @@
 """Changing several customers at once: choose them, choose the change, read what it does, then make it."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import streamlit as st
 
-from lib import bulk, customer_exports, customer_fields, payment_methods
+from lib import bulk, customer_exports, customer_fields, customer_lists, payment_methods
 from lib.auth import Permission, User
 from lib.bulk import Change, Kind, Plan
 from lib.customer_filters import Filters
+from lib.customer_lists import Listing, Row
 from lib.errors import BillingError
 from pages.shared import customer_form, forms, session, ui
+from pages.shared.customer_form import PHASES
+from pages.shared.customer_table import cells, columns, counted
 
 FORM = "bulk"
 LABELS = {
@@ -26,9 +30,61 @@ LABELS = {
 # Names of customers that a sentence lists before it says how many more there are.
 NAMED = 10
 _KEY = "bulk_request"
+# All that match, where somebody chose them at once.
+_ALL = "customers_chosen"
 
 
-def draw(chosen: Sequence[int], user: User) -> None:
+def draw_switch(filters: Filters, listing: Listing, today: date) -> None:
+    """The switch to choose several customers, and all that match at once."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.toggle("Select several", key="customer_several", on_change=_choose_anew)
+        if not st.session_state.customer_several:
+            return
+        total = listing.counts[filters.phase or "billed"]
+        if st.session_state.get(_ALL) is not None:
+            st.button("Choose by hand instead", key="several_anew", type="tertiary", on_click=_choose_anew)
+        elif total > len(listing.rows):
+            limited = f"all {counted(total)} that match" if total <= bulk.MOST else f"the first {bulk.MOST:,}"
+            st.button(
+                f"Select {limited}", key="several_all", type="tertiary", on_click=_choose_all, args=(filters, today)
+            )
+
+
+def draw_choice(rows: list[Row], today: date, user: User, *, phase: str, currency: str) -> None:
+    """The page of the list with boxes to choose several customers by."""
+    ids = [row.id for row in rows]
+    everybody = st.session_state.get(_ALL)
+    if everybody is None:
+        event = ui.table(
+            [cells(row) for row in rows],
+            columns(phase, today, currency),
+            key=f"several_{hash(tuple(ids))}",
+            alt=f"{PHASES[phase]} customers, with boxes to choose several",
+            on_select="rerun",
+            selection_mode="multi-row",
+        )
+        picked = [ids[place] for place in event.selection.rows]
+    else:
+        picked = everybody
+        ui.table(
+            [cells(row) for row in rows],
+            columns(phase, today, currency),
+            key="several_all_rows",
+            alt="Customers",
+        )
+    _draw_changes(picked, user)
+
+
+def _choose_all(filters: Filters, today: date) -> None:
+    with session.reading() as conn:
+        st.session_state[_ALL] = customer_lists.chosen(conn, filters, today=today, limit=bulk.MOST)
+
+
+def _choose_anew() -> None:
+    st.session_state.pop(_ALL, None)
+
+
+def _draw_changes(chosen: Sequence[int], user: User) -> None:
     """What can be done with the chosen customers."""
     words = "1 customer is chosen." if len(chosen) == 1 else f"{len(chosen):,} customers are chosen."
     with st.container(horizontal=True, vertical_alignment="center"):

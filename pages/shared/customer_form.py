@@ -12,6 +12,8 @@ from pages.shared import forms, session
 
 COUNTRIES = {country.alpha_2: country.name for country in sorted(pycountry.countries, key=lambda one: one.name)}
 DAY = "DD.MM.YYYY"
+# In the order of the tabs; `customer_fields.PHASES` is that of a customer's life.
+PHASES = {"billed": "Billed", "test": "Test"}
 
 CONTRACT = ("payment_method", "payment_days", "purchase_order", "language")
 LICENCE = ("max_users", "users_beyond_max")
