@@ -22,9 +22,9 @@ from lib.money import shown
 
 _REASON = {
     "de": "Die Rechnung wurde am {paid} bezahlt, nach dem Ende des vorigen Zeitraums am {ended}. Sie wird durch die"
-    " Rechnung {number} ersetzt; Ihre Zahlung ist darauf angerechnet.",
+    " Rechnung {number} ersetzt.",
     "en": "The invoice was paid on {paid}, after the previous period had ended on {ended}. It is replaced by invoice"
-    " {number}, on which your payment counts.",
+    " {number}.",
 }
 # The day on which a document was paid in full. Alias i is invoices.
 _PAID_ON = """(SELECT max(p.paid_on) FROM payments p WHERE p.invoice_id = i.id AND p.amount > 0
@@ -85,7 +85,10 @@ class Again:
 
 
 def paid_late(conn: Connection, invoice_ids: Sequence[int]) -> list[Late]:
-    """Those of these documents that are paid in full, too late, and neither cancelled nor issued again yet."""
+    """Those of these documents that are paid in full, too late, and neither cancelled nor issued again yet.
+
+    What could not be at once stays so once its term was withdrawn, or something was invoiced that follows it.
+    """
     found = conn.execute(
         text(f"""
             SELECT i.id AS invoice_id, i.number, i.language, i.customer_id, t.id AS term_id, p.name_en AS before,
@@ -96,6 +99,8 @@ def paid_late(conn: Connection, invoice_ids: Sequence[int]) -> list[Late]:
               JOIN products p ON p.id = f.product_id
              WHERE i.id = ANY(CAST(:ids AS bigint[])) AND i.kind = 'invoice' AND i.state = 'paid'
                AND t.state IN ('waiting', 'active') AND i.issued_on < f.until_day AND {_PAID_ON} > f.until_day
+               AND t.withdrawn_at IS NULL
+               AND NOT EXISTS (SELECT FROM terms n WHERE t.id IN (n.follows_id, n.replaces_id) AND n.state <> 'void')
              ORDER BY i.id"""),
         {"ids": list(invoice_ids)},
     )
@@ -181,12 +186,19 @@ def replace_now(conn: Connection, invoice_id: int, *, today: date, user: User) -
 
 
 def told(conn: Connection, invoice_ids: Sequence[int]) -> list[str]:
-    """What happened to those of these documents that were paid late, in a sentence each."""
-    return [_said(one) for one in issued_again(conn, invoice_ids)] + [
-        f"{one.number} was paid on {one.paid_on:%d %b %Y}, after {one.before} had ended with {one.ended_on:%d %b %Y}, "
-        "and could not be cancelled and issued again. The payment is recorded; the invoice's page says what is missing."
-        for one in paid_late(conn, invoice_ids)
-    ]
+    """What happened to those of these documents that were paid late, or what it waits for, in a sentence each."""
+    done, waiting = issued_again(conn, invoice_ids), paid_late(conn, invoice_ids)
+    return [_said(one) for one in done] + [_said_of_waiting(conn, one) for one in waiting]
+
+
+def _said_of_waiting(conn: Connection, late: Late) -> str:
+    missing = issuing.lacks_anew(conn, late.invoice_id)
+    first = f" First enter {', '.join(missing)}." if missing else ""
+    return (
+        f"{late.number} was paid on {late.paid_on:%d %b %Y}, after {late.before} had ended with "
+        f"{late.ended_on:%d %b %Y}. The payment is recorded; the document is still to be cancelled and issued again, "
+        f"on its page.{first}"
+    )
 
 
 def _said(one: Again) -> str:

@@ -270,15 +270,8 @@ def void_waiting(conn: Connection, invoice_id: int, *, deleted: bool, user: User
 def hang_on(conn: Connection, old: Term, invoice_id: int, *, paid_on: date, user_id: int | None) -> None:
     """Have another document stand for a term: the old row is void as if it never began, and a new one follows it.
 
-    One that waits goes on waiting; one that is active keeps its days. Raises Conflict where something else hangs on it.
+    One that waits goes on waiting; one that is active keeps its days.
     """
-    later = conn.scalar(
-        text("""SELECT p.name_en FROM terms n JOIN products p ON p.id = n.product_id
-                 WHERE :id IN (n.follows_id, n.replaces_id) AND n.state <> 'void' LIMIT 1"""),
-        {"id": old.id},
-    )
-    if later is not None:
-        raise Conflict(f"The invoice for what follows it ({later}) is made already. It stays as it is.")
     kept: dict[str, Any] = {
         "next_product_id": old.next_product_id, "next_cycle": old.next_cycle, "cancelled_at": old.cancelled_at,
         "withdrawn_at": old.withdrawn_at,

@@ -6,12 +6,23 @@ from typing import Any
 
 import streamlit as st
 
-from lib import audit, clock, documents, drafts, invoices, issuing, settings, vat
+from lib import clock, documents, drafts, invoices, issuing, settings, vat
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine, Tax
 from pages.shared import documents as shown
-from pages.shared import draft_form, explain, invoice_mail, line_editor, payment_list, session, ui, work
+from pages.shared import (
+    draft_form,
+    explain,
+    invoice_history,
+    invoice_mail,
+    late_renewals,
+    line_editor,
+    payment_list,
+    session,
+    ui,
+    work,
+)
 from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
@@ -19,7 +30,6 @@ CATEGORIES = {
     "AE": "Reverse charge: the recipient owes the VAT",
     "O": "Not taxable in Germany",
 }
-HISTORY = 50
 
 user = session.require_user(Permission.READ)
 may_write = user.may(Permission.EDIT_INVOICES)
@@ -120,6 +130,7 @@ def draw_head(document: Invoice, today: date) -> None:
         for label, other, number in (
             ("Cancels", document.cancels_id, document.cancels_number),
             ("Cancelled by", document.cancelled_by_id, document.cancelled_by_number),
+            *late_renewals.links(document),
         ):
             if other is not None:
                 st.page_link(
@@ -249,7 +260,7 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
 
 def _taxed(tax: Tax) -> str:
     if tax.category == vat.EXEMPT:
-        return f"Exempt from VAT: {ui.money(tax.net)}"
+        return f"VAT exempt on {ui.money(tax.net)}"
     return f"VAT {line_editor.plain(tax.rate)} % on {ui.money(tax.net)}"
 
 
@@ -265,41 +276,6 @@ def explain_line(document: Invoice, lines: list[InvoiceLine]) -> None:
             month = invoices.invoice(conn, document.cancels_id).month
     if month is not None:
         explain.ask(document.customer_id, line.product_id, month)
-
-
-def draw_history(document: Invoice) -> None:
-    """Who did what with it, from the audit log."""
-    with session.reading() as conn:
-        entries, _ = audit.entries(conn, object_type="invoice", object_id=document.id, limit=HISTORY)
-        zone = settings.company(conn).timezone
-    with st.expander(f"History ({len(entries)})", icon=":material/history:", key="invoice_history"):
-        if not entries:
-            drafted = f"the close of {ui.month(document.month)}" if document.month else "hand"
-            ui.empty(f"Nothing happened since it was drafted by {drafted}.", icon=":material/history:")
-            return
-        rows = [
-            {
-                "at": ui.moment(entry.at, zone),
-                "person": entry.person,
-                "action": entry.action.capitalize(),
-                "changes": "; ".join(
-                    f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}"
-                    for name, (before, after) in entry.changes.items()
-                ),
-            }
-            for entry in entries
-        ]
-        columns = {
-            "at": ui.text_column("When", width=150),
-            "person": ui.text_column("Who", width=140),
-            "action": ui.text_column("What", width=140),
-            "changes": ui.text_column("From → to", width="large"),
-        }
-        ui.table(rows, columns, key="history", alt="What happened to this document")
-
-
-def _side(value: Any) -> str:
-    return ui.NOTHING if value in (None, "") else str(value)
 
 
 def read(invoice_id: str) -> tuple[Invoice, list[InvoiceLine]] | None:
@@ -324,6 +300,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
     work.run()
     shown.show_report()
     draw_missing(document, missing)
+    late_renewals.draw(document, today, user)
     if document.state == "draft" and may_write and draft_form.is_open(document):
         draft_form.draw(document, lines)
     else:
@@ -331,7 +308,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
         draw_lines(document, lines)
         payment_list.draw(document, today, user)
     if user.may(Permission.READ_AUDIT):
-        draw_history(document)
+        invoice_history.draw(document)
 
 
 # ---------------------------------------------------------------------------------- the page

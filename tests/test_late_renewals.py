@@ -1,5 +1,6 @@
 """A renewal that is paid after the old term's end is cancelled and issued again, once, with its payments (row S5)."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from streamlit.testing.v1 import AppTest
 
 from lib import (
     audit,
@@ -50,7 +52,6 @@ BEGINS_WITH = termed.shop
 # The old term is over on 10 June 2027, the first day without it.
 DUE, ENDED, LATE = date(2027, 5, 27), date(2027, 6, 10), date(2027, 6, 20)
 GROSS = Decimal("357.00")
-pytestmark = pytest.mark.row("S5")
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_what_is_issued_when_the_old_term_is_over_says_so_itself(conn: Connectio
 # ---------------------------------------------------------------------------------- what happens
 
 
+@pytest.mark.row("S5")
 def test_it_is_cancelled_and_issued_again_with_its_payment(conn: Connection, shop: Shop) -> None:
     old = renewal(conn, shop)
     paid = payments.record(
@@ -253,6 +255,7 @@ def renewed(conn: Connection) -> tuple[Shop, Invoice]:
     return made, renewal(conn, made)
 
 
+@pytest.mark.row("S5")
 @pytest.mark.parametrize("parts", [1, 2])
 def test_two_payments_at_once_issue_it_again_once(begin: Begin, parts: int) -> None:
     made, old = begin(renewed)
@@ -425,6 +428,7 @@ def test_a_debit_goes_on_to_the_new_document_and_comes_back(conn: Connection, sh
 # ---------------------------------------------------------------------------------- where it can't be done
 
 
+@pytest.mark.row("S5")
 def test_the_payment_is_kept_where_the_address_lacks_something(conn: Connection, shop: Shop) -> None:
     old = renewal(conn, shop)
     move(conn, shop, street="")
@@ -432,7 +436,10 @@ def test_the_payment_is_kept_where_the_address_lacks_something(conn: Connection,
     assert invoices.invoice(conn, old.id).state == "paid"
     assert span(terms.terms_of(conn, shop.ada)[0]) == ("active", LATE, date(2028, 6, 20))
     assert termed.count(conn, "invoices WHERE number IS NULL") == 0
-    assert "could not be cancelled and issued again" in late_renewals.told(conn, [old.id])[0]
+    assert late_renewals.told(conn, [old.id]) == [
+        f"{old.number} was paid on 20 Jun 2027, after Basic had ended with 09 Jun 2027. The payment is recorded; the "
+        "document is still to be cancelled and issued again, on its page. First enter the street."
+    ]  # fmt: skip
     assert issuing.lacks_anew(conn, old.id) == ["the street"]
     entry = audit.entries(conn, object_id=old.id, object_type="invoice", limit=1)[0][0]
     assert (entry.action, entry.changes["reason"][1]) == (
@@ -484,6 +491,15 @@ def test_the_documents_say_what_became_of_the_payment(conn: Connection, shop: Sh
     assert "nach dem Ende des vorigen Zeitraums am 09.06.2027" in storno["intro"]
 
 
+def test_what_follows_it_already_leaves_it_as_it_is(conn: Connection, shop: Shop) -> None:
+    old = renewal(conn, shop)
+    move(conn, shop, street="")
+    pay(conn, shop, old.id, day=LATE)
+    assert late_renewals.paid_late(conn, [old.id])
+    assert term_invoices.renew_next(conn, today=date(2028, 6, 15))
+    assert late_renewals.told(conn, [old.id]) == []
+
+
 def test_the_new_document_asks_for_the_rest_alone(conn: Connection, shop: Shop) -> None:
     old = renewal(conn, shop)
     rate_from(conn, shop, "20")
@@ -491,3 +507,54 @@ def test_the_new_document_asks_for_the_rest_alone(conn: Connection, shop: Shop) 
     new = documents.document(conn, again(conn, old).new_id)
     assert (new.is_payable, new.to_pay) == (True, Decimal(3))
     assert "Bitte zahlen Sie den Rest von 3,00 EUR bis zum 04.07.2027." in layouts.content(new)["payment"]
+
+
+# ---------------------------------------------------------------------------------- on the pages
+
+
+def paid_twice_late(conn: Connection) -> tuple[Shop, late_renewals.Again, int]:
+    """Ada's plan was issued again; her module could not be, because her street was missing then."""
+    made = termed.shop(conn)
+    bought(conn, made, made.module)
+    old = renewal(conn, made)
+    other = issue(conn, made, waiting(conn, made, made.module).invoice_id or 0, today=DUE)
+    pay(conn, made, old.id, day=LATE)
+    street = customers.customer(conn, made.ada).street
+    move(conn, made, street="")
+    pay(conn, made, other.id, day=LATE)
+    move(conn, made, street=street)
+    return made, again(conn, old), other.id
+
+
+@pytest.mark.row("S5")
+def test_the_pages_tell_and_the_rest_is_done_by_a_click(
+    begin: Begin, open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANDANT_TODAY", LATE.isoformat())
+    made, done, other = begin(paid_twice_late)
+    for invoice_id in (done.old_id, done.new_id):
+        page = open_page("invoice.py", Role.VIEWER, id=str(invoice_id))
+        assert not page.exception
+        assert f"issued again as {done.new_number}" in page.info[0].value.replace("\\", "")
+    page = open_page("customer.py", Role.VIEWER, id=str(made.ada), tab="Plans")
+    assert f"issued again as {done.new_number}" in " ".join(one.value for one in page.markdown).replace("\\", "")
+    page = open_page("invoice.py", Role.VIEWER, id=str(other))
+    assert "still to be cancelled and issued again" in page.warning[0].value
+    assert all(one.key != "issue_again" for one in page.button)
+    page = open_page("invoice.py", Role.FINANCE, id=str(other))
+    page.button(key="issue_again").click().run()
+    assert not page.exception
+    assert "issued again as RE" in page.info[0].value.replace("\\", "")
+
+
+def test_what_else_a_click_did_stays_above_the_page() -> None:
+    def script() -> None:
+        from pages.shared import session
+
+        session.carry_out(lambda: None, name="pay", success="2 invoices recorded as paid.")
+        session.tell([])
+        session.tell(["RE-1 was issued again."])
+        session.show_outcome()
+
+    page = AppTest.from_function(script).run()
+    assert [one.value.replace("\\", "") for one in page.info] == ["2 invoices recorded as paid. RE-1 was issued again."]

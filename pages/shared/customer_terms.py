@@ -10,7 +10,15 @@ from lib.bookings import Booking
 from lib.customer_states import Action
 from lib.term_offers import Card, TermAction
 from lib.terms import CYCLES, Term
-from pages.shared import customer_bookings, customer_service, customer_verbs, session, term_dialogs, ui
+from pages.shared import (
+    customer_bookings,
+    customer_service,
+    customer_verbs,
+    late_renewals,
+    session,
+    term_dialogs,
+    ui,
+)
 from pages.shared.customer_view import View
 
 # What is charged at the close instead of in advance has actions of its own: the ledger's.
@@ -102,6 +110,8 @@ def _said(view: View, card: Card, standing: Sequence[Booking]) -> str:
         told.append(_recurring(view, card, standing))
     if card.held is not None and card.held.product_id == card.product.id:
         told.append(_active(card.held))
+        if card.held.follows_id is not None:
+            told += late_renewals.said_of(card.held.invoice_id)
         ends_on = card.customer.ends_on
         if ends_on is not None and (card.held.last_day is None or ends_on < card.held.last_day):
             told.append(f"The customer itself ends on {ui.day(ends_on)}, and with it this.")
@@ -109,6 +119,7 @@ def _said(view: View, card: Card, standing: Sequence[Booking]) -> str:
         told.append(f"Begins on {ui.day(card.planned.from_day)}, until {ui.day(card.planned.last_day)}.")
     if card.awaited is not None:
         told.append("It begins with the full payment of its invoice.")
+        told += late_renewals.said_of(card.awaited.invoice_id)
     chosen_later = card.held is not None and card.held.next_product_id == card.product.id
     if card.held is not None and chosen_later and card.held.product_id != card.product.id:
         cycle = CYCLES[card.held.next_cycle or "monthly"].lower()

@@ -10,7 +10,7 @@ import streamlit as st
 from lib import clock, db, debit_candidates, debits, sessions, settings
 from lib.debits import Debit, Run
 from lib.errors import NotAllowed
-from pages.shared import forms, session, ui
+from pages.shared import forms, late_renewals, session, ui
 
 FORM, RETURN = "debit", "debit_return"
 CHOSEN = "debit_run"
@@ -36,6 +36,9 @@ def _make(today: date, request_key: UUID) -> None:
 def _collect(run_id: int, today: date) -> None:
     if session.attempt(debits.collect, run_id, today=today, success="The payments are recorded."):
         st.session_state["debits_left"] = session.result().left
+        with session.reading() as conn:
+            collected = [one.invoice_id for one in debits.debits_of(conn, run_id)]
+        late_renewals.tell(collected)
 
 
 def _come_back(debit_id: int, today: date) -> None:

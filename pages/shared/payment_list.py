@@ -12,7 +12,7 @@ from lib.auth import Permission, User
 from lib.db import Connection
 from lib.invoices import Invoice
 from lib.payments import METHODS, Payment
-from pages.shared import card_payment, forms, session, ui
+from pages.shared import card_payment, forms, late_renewals, session, ui
 
 FORM = "payment"
 
@@ -120,7 +120,7 @@ def ask_settle(chosen: list[Invoice], today: date, currency: str) -> None:
 
 
 def _settle(invoice_ids: list[int], today: date, many: str) -> None:
-    session.attempt(
+    settled = session.attempt(
         payments.settle,
         invoice_ids,
         paid_on=st.session_state.settle_paid_on,
@@ -128,6 +128,8 @@ def _settle(invoice_ids: list[int], today: date, many: str) -> None:
         today=today,
         success=f"{many} recorded as paid.",
     )
+    if settled:
+        late_renewals.tell(invoice_ids)
 
 
 def _ask_reverse(one: Payment, document: Invoice, today: date) -> None:

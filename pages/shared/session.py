@@ -6,7 +6,7 @@ The user comes from the database at every run and every click, never from Stream
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -35,9 +35,12 @@ _log = logging.getLogger("mandant")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the last click ended, kept until the next run shows it; in a dialog a refusal stays until the next click."""
+    """How the last click ended, kept until the next run shows it; in a dialog a refusal stays until the next click.
 
-    kind: Literal["success", "error"]
+    A notice is a success that there is more to say about: it stays above the page until the next click.
+    """
+
+    kind: Literal["success", "notice", "error"]
     message: str
     in_dialog: bool = False
 
@@ -150,10 +153,17 @@ def result() -> Any:
     return st.session_state.pop(_RESULT, None)
 
 
+def tell(sentences: Sequence[str]) -> None:
+    """After an `attempt` that saved: what else happened by it. Nothing where there is nothing to tell."""
+    outcome = st.session_state.get(_OUTCOME)
+    if outcome is not None and sentences:
+        st.session_state[_OUTCOME] = Outcome("notice", " ".join([outcome.message, *sentences]))
+
+
 def succeeded() -> bool:
     """Whether the click that led to this run saved something and has not been shown yet."""
     outcome = st.session_state.get(_OUTCOME)
-    return outcome is not None and outcome.kind == "success"
+    return outcome is not None and outcome.kind != "error"
 
 
 def show_outcome() -> None:
@@ -187,6 +197,8 @@ def explain() -> None:
 def _show(outcome: Outcome) -> None:
     if outcome.kind == "success":
         st.toast(escaped(outcome.message), icon=":material/check_circle:")
+    elif outcome.kind == "notice":
+        st.info(escaped(outcome.message), icon=":material/info:")
     else:
         st.error(escaped(outcome.message), icon=":material/error:")
 

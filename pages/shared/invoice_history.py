@@ -1,0 +1,46 @@
+"""What happened to a document, at the end of its page, from the audit log (rows S3, B10)."""
+
+from typing import Any
+
+import streamlit as st
+
+from lib import audit, settings
+from lib.invoices import Invoice
+from pages.shared import session, ui
+
+HISTORY = 50
+
+
+def draw(document: Invoice) -> None:
+    """Who did what with it, from the audit log."""
+    with session.reading() as conn:
+        entries, _ = audit.entries(conn, object_type="invoice", object_id=document.id, limit=HISTORY)
+        zone = settings.company(conn).timezone
+    with st.expander(f"History ({len(entries)})", icon=":material/history:", key="invoice_history"):
+        if not entries:
+            drafted = f"the close of {ui.month(document.month)}" if document.month else "hand"
+            ui.empty(f"Nothing happened since it was drafted by {drafted}.", icon=":material/history:")
+            return
+        rows = [
+            {
+                "at": ui.moment(entry.at, zone),
+                "person": entry.person,
+                "action": entry.action.capitalize(),
+                "changes": "; ".join(
+                    f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}"
+                    for name, (before, after) in entry.changes.items()
+                ),
+            }
+            for entry in entries
+        ]
+        columns = {
+            "at": ui.text_column("When", width=150),
+            "person": ui.text_column("Who", width=140),
+            "action": ui.text_column("What", width=140),
+            "changes": ui.text_column("From → to", width="large"),
+        }
+        ui.table(rows, columns, key="history", alt="What happened to this document")
+
+
+def _side(value: Any) -> str:
+    return ui.NOTHING if value in (None, "") else str(value)
