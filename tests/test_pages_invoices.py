@@ -1,6 +1,7 @@
 """The pages about documents: what each role sees, filters in the address, editing that loses nothing (rows S1, S3)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -255,6 +256,9 @@ def test_lines_are_read_as_people_type_them() -> None:
         ({"unit_price": "1.00001"}, "Row 2, Unit price: 1.00001 has more than 4 decimals."),
         ({"unit_price": "9" * 30}, "is too large"),
         ({"unit_price": "1.234"}, "can be read in two ways"),
+        ({"vat_treatment": "Exempt"}, "Row 2, If exempt: why: Say why it is exempt"),
+        ({"vat_treatment": "Reduced rate", "exempt_reason": "x"}, "Row 2, If exempt: why: A reason belongs to"),
+        ({"vat_treatment": "Free"}, "Row 2, VAT: VAT: choose one of"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_named_by_row_and_column(given: dict[str, str], problem: str) -> None:
@@ -270,6 +274,27 @@ def test_a_stored_number_is_shown_so_that_it_reads_back(value: str) -> None:
     entered = line_editor.check([row])
     assert entered.problems == []
     assert (entered.lines[0].quantity, entered.lines[0].unit_price) == (stored.quantity, stored.unit_price)
+
+
+def test_how_a_line_is_taxed_is_chosen_in_its_row() -> None:
+    why = "Steuerfrei nach § 4 Nr. 21 UStG"
+    rows = [cells(), cells(vat_treatment="Reduced rate"), cells(vat_treatment="Exempt", exempt_reason=why)]
+    entered = line_editor.check([*rows, {"vat_treatment": line_editor.STANDARD}])
+    assert entered.problems == []
+    assert [(one.vat_treatment, one.exempt_reason) for one in entered.lines] == [
+        ("standard", ""), ("reduced", ""), ("exempt", why)
+    ]  # fmt: skip
+
+
+def test_the_page_tells_exempt_from_taxed(company: Company, open_page: Open) -> None:
+    with db.transaction() as conn:
+        lines = [line("10"), replace(line("5"), vat_treatment="exempt", exempt_reason="§ 4 Nr. 21 UStG")]
+        draft_id = drafts.create(
+            conn, company.with_users, service_from=JUNE, service_until=JUNE, lines=lines, user=company.finance
+        )
+    page = open_page("invoice.py", Role.VIEWER, id=str(draft_id))
+    assert table(page, "vat") == ["19 %", "exempt"]
+    assert "§ 4 Nr. 21 UStG" in said(page).replace("\\", "")
 
 
 @pytest.mark.row("B2")

@@ -242,3 +242,21 @@ def test_an_admin_says_what_a_plan_is_sold_for_in_advance(shop: Shop, open_page:
     assert (saved.test_days, saved.yearly_price) == (14, Decimal(1200))
     shown = page.table[0].value.to_string().replace("\\", "")
     assert "14 days" in shown and "1,200.00" in shown
+
+
+def test_an_admin_says_why_a_product_is_exempt(shop: Shop, open_page: OpenPage) -> None:
+    page = open_page("prices.py")
+    section(page, "Product")
+    reasons = {"de": "Steuerfrei nach § 4 Nr. 21 UStG", "en": "VAT exempt under § 4 No. 21 UStG"}
+    for typed in (("de",), ("de", "en")):
+        page.button(key="product_edit").click().run()
+        page.selectbox(key="product_form_vat_treatment").set_value("exempt")
+        for language in typed:
+            page.text_input(key=f"product_form_exempt_reason_{language}").set_value(reasons[language])
+        page.button(key="product_save").click().run()
+        assert any("Say why it is exempt" in one.value for one in page.error) == (len(typed) == 1)
+    assert not page.exception
+    with db.transaction() as conn:
+        saved = products.product(conn, shop.product_id)
+    assert (saved.vat_treatment, saved.exempt_reason_en) == ("exempt", reasons["en"])
+    assert "Exempt: Steuerfrei nach" in page.table[0].value.to_string().replace("\\", "")

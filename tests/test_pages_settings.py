@@ -163,6 +163,20 @@ def test_a_vat_rate_is_added_and_removed_again(open_page: OpenPage, database: st
         assert vat_rates.rates(conn)[0].rate == Decimal(19)
 
 
+def test_a_reduced_rate_stands_beside_the_standard_one(open_page: OpenPage, database: str) -> None:
+    with db.transaction() as conn:
+        people.open_company(conn)
+    page = section(open_page("settings.py"), "VAT rates")
+    page.selectbox(key="vat_treatment").set_value("reduced")
+    page.date_input(key="vat_valid_from").set_value(date(2026, 7, 1))
+    page.text_input(key="vat_rate").set_value("5")
+    page.button(key="vat_save").click().run()
+    assert [table.value["Rate"].tolist()[0] for table in page.table] == ["19.00 %", "5.00 %"]
+    page.button(key="vat_remove_reduced_2026-07-01").click().run()
+    page.button(key="confirm_go").click().run()
+    assert [table.value["Rate"].tolist()[0] for table in page.table] == ["19.00 %", "7.00 %"]
+
+
 @pytest.mark.parametrize(
     ("day", "rate", "says"),
     [

@@ -51,26 +51,28 @@ def draw(key: str, stored: Sequence[InvoiceLine], *, currency: str) -> Entered:
         hide_index=True,
         placeholder="",
         column_config={
-            "name": st.column_config.TextColumn(COLUMNS["name"], width="large"),
-            "detail": st.column_config.TextColumn(COLUMNS["detail"], width="medium"),
+            "name": st.column_config.TextColumn(COLUMNS["name"], width=220),
+            "detail": st.column_config.TextColumn(COLUMNS["detail"], width=150),
             "quantity": st.column_config.TextColumn(
-                COLUMNS["quantity"], alignment="right", help="Up to 4 decimals. Negative for a credit."
+                COLUMNS["quantity"], width=90, alignment="right", help="Up to 4 decimals. Negative for a credit."
             ),
-            "unit": st.column_config.TextColumn(COLUMNS["unit"], width="small"),
+            "unit": st.column_config.TextColumn(COLUMNS["unit"], width=80),
             "unit_price": st.column_config.TextColumn(
                 f"{COLUMNS['unit_price']} ({currency})",
+                width=125,
                 alignment="right",
                 help="Net, up to 4 decimals; 1.50 and 1,50 are the same.",
             ),
             "vat_treatment": st.column_config.SelectboxColumn(
                 COLUMNS["vat_treatment"],
+                width=115,
                 options=list(vat.TREATMENTS.values()),
                 default=STANDARD,
                 required=True,
                 help="For customers in Germany; abroad their country decides.",
             ),
             "exempt_reason": st.column_config.TextColumn(
-                COLUMNS["exempt_reason"], width="medium", help=f"Printed, for example: {vat.EXAMPLES['de']}."
+                COLUMNS["exempt_reason"], width=185, help=f"Printed, for example: {vat.EXAMPLES['de']}."
             ),
         },
         alt="Lines written by hand: text, detail, quantity, unit, unit price, VAT and why it is exempt",

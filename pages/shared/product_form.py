@@ -103,6 +103,11 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
             forms.text(PRODUCT, "position", "Position on documents")
         with left:
             forms.text(PRODUCT, "revenue_account", "Revenue account (optional)", help="For the bookkeeping, e.g. 4400.")
+        with right:
+            forms.choice(
+                PRODUCT, "vat_treatment", "VAT", vat.TREATMENTS, lambda name: vat.TREATMENTS[name],
+                help="In Germany; abroad the country decides. A change holds for what is drafted from now on.",
+            )  # fmt: skip
         if _kind(product) in products.IN_ADVANCE:
             with left:
                 forms.text(PRODUCT, "test_days", "Test time in days (optional)", help="Once per customer.")
@@ -111,7 +116,7 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
                     PRODUCT, "yearly_price", "Price of a year, net (optional)",
                     help="For who pays a year in advance. A month in advance costs the selling price of a month.",
                 )  # fmt: skip
-        _draw_vat()
+        _draw_reasons()
         st.toggle("On sale", key=f"{PRODUCT}_on_sale", help="Off: nobody can book it any more; what is booked goes on.")
         st.form_submit_button(
             "Save product" if product else "Add product",
@@ -122,12 +127,7 @@ def product_drawer(product: Product | None, request_key: UUID) -> None:
         )
 
 
-def _draw_vat() -> None:
-    """How it is taxed: for customers in Germany; abroad the country decides."""
-    forms.choice(
-        PRODUCT, "vat_treatment", "VAT", vat.TREATMENTS, lambda name: vat.TREATMENTS[name],
-        help="For customers in Germany; abroad their country decides. A change holds for what is drafted from now on.",
-    )  # fmt: skip
+def _draw_reasons() -> None:
     for column, (name, language) in zip(st.columns(2), products.REASONS.items(), strict=True):
         with column:
             forms.text(

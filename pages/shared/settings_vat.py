@@ -48,7 +48,7 @@ def _draw_kind(name: str, rates: Sequence[VatRate]) -> None:
         {
             "Valid": f"from {ui.day(rate.valid_from)}",
             "Rate": f"{ui.money(rate.rate)} %",
-            "State": "Used in closed months" if rate.closed else "Can be changed",
+            "State": "Rules closed months: stays" if rate.closed else "Can be changed",
         }
         for rate in rates
     ]
