@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from lib import db, portal, portal_sessions
+from lib import cards, db, portal, portal_sessions
 from lib.errors import NotFound
 from pages.shared.serving import (
     LARGEST_ID,
@@ -54,6 +54,25 @@ def document(request: Request) -> Response:
     return pdf_response(request, name, content)
 
 
+def paid(request: Request) -> Response:
+    """Where Stripe sends back who has paid: the worker asks at once what became of it, and the page says it then."""
+    with db.transaction() as conn:
+        user = portal_sessions.user_of(conn, _token(request))
+        if user is not None:
+            cards.look_now(conn, user=user)
+    return _to_invoices(request, "paid")
+
+
+def not_paid(request: Request) -> Response:
+    """Where Stripe sends back who went back without paying."""
+    return _to_invoices(request, "unpaid")
+
+
+def _to_invoices(request: Request, name: str) -> Response:
+    about = request.query_params.get("invoice", "")
+    return RedirectResponse(f"/invoices?{name}={about}" if about.isdecimal() else "/invoices", 303)
+
+
 def _token(request: Request) -> str | None:
     return request.cookies.get(PORTAL.of_session(request.url.scheme))
 
@@ -63,6 +82,8 @@ ROUTES = [
     Route("/healthz", healthz),
     Route("/session/start", start_session),
     Route("/documents/{invoice_id:int}.pdf", document),
+    Route("/stripe/done", paid),
+    Route("/stripe/cancelled", not_paid),
 ]
 MIDDLEWARE = [Middleware(PageHeaders, cookies=PORTAL)]
 

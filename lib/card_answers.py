@@ -96,12 +96,16 @@ def _setup(claimed: Claimed, secret: str) -> None:
 
 def _payment(claimed: Claimed, secret: str) -> None:
     if claimed.reference is None:
+        # The portal could only ask: whether it may be paid is decided here, and where the customer comes back to.
+        if not _still_wanted(claimed):
+            raise Refused("The invoice was paid otherwise meanwhile, or is being collected: no page was made.")
         with db.transaction() as conn:
             number = _number(conn, claimed)
+            back = (claimed.return_to, "") if claimed.return_to else (_portal(conn), f"?invoice={claimed.invoice_id}")
         assert claimed.amount is not None
         _open_page(claimed, stripe_client.payment_page(
             secret, customer=_stripe_customer(claimed, secret), amount=claimed.amount, currency=claimed.currency,
-            text=number, return_to=claimed.return_to, key=str(claimed.key),
+            text=number, return_to=back[0], about=back[1], key=str(claimed.key),
         ))  # fmt: skip
         return
     found = stripe_client.session(secret, claimed.reference)
@@ -186,11 +190,19 @@ def _number(conn: Connection, claimed: Claimed) -> str:
     return str(conn.scalar(text("SELECT number FROM invoices WHERE id = :id"), {"id": claimed.invoice_id}))
 
 
+def _portal(conn: Connection) -> str:
+    found = str(conn.scalar(text("SELECT portal_url FROM company")) or "")
+    if not found:
+        raise Refused("The portal’s address is missing (Settings → Portal): Stripe’s page could not lead back to it.")
+    return found.rstrip("/")
+
+
 def _still_wanted(claimed: Claimed) -> bool:
-    """Whether the invoice is open with the amount that the request is about."""
+    """Whether the invoice is open with the amount that the request is about, and no file for the bank collects it."""
     assert claimed.invoice_id is not None
     with db.transaction() as conn:
-        return payments.open_amount(conn, claimed.invoice_id) == claimed.amount
+        in_run = cards.in_debit_run(conn, claimed.invoice_id)
+        return payments.open_amount(conn, claimed.invoice_id) == claimed.amount and not in_run
 
 
 # ---------------------------------------------------------------------------------- what came of it

@@ -14,7 +14,7 @@ from babel.numbers import get_currency_precision
 from sqlalchemy import Connection, Row, func, insert, text, update
 
 from lib import audit, customers, db, payment_methods, payments, stripe_account, stripe_client
-from lib.auth import Permission, User, require
+from lib.auth import Permission, PortalUser, User, require
 from lib.errors import Conflict, Invalid, NotFound
 from lib.tables import stripe_cards, stripe_requests
 
@@ -25,6 +25,7 @@ OPEN = ("new", "open")
 # While a click does it, no worker takes it.
 _AT_ONCE = "1 minute"
 _CENTS = 2
+_UNDER_WAY = "A payment by card is under way for this invoice. Wait for it, or use the link that is open."
 _BASE = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 
 
@@ -115,6 +116,41 @@ def charge(conn: Connection, invoice_id: int, *, user: User) -> int:
     return _ask_for_invoice(conn, "charge", invoice_id, return_to="", user=user)
 
 
+def pay_link_of_customer(conn: Connection, invoice_id: int, *, user: PortalUser) -> int:
+    """Ask for a page on which all that is open on an own invoice is paid; returns the request's id.
+
+    The portal has no key of Stripe: the worker makes the page, with the checks of `pay_link` once more. A page that
+    is open already, or being made, is that one's. Raises NotFound for another customer's invoice, Conflict.
+    """
+    invoice = _held_invoice(conn, invoice_id, customer_id=user.customer_id)
+    query = "SELECT id FROM stripe_requests WHERE invoice_id = :id AND kind = 'payment' AND state IN ('new', 'open')"
+    there: int | None = conn.scalar(text(query), {"id": invoice_id})
+    if there is not None:
+        return there
+    payment_methods.require_offered(conn, "card")
+    values = {
+        "kind": "payment", "mode": stripe_account.held_mode(conn), "customer_id": user.customer_id,
+        "invoice_id": invoice_id, "amount": _payable(conn, invoice), "currency": invoice.currency,
+    }  # fmt: skip
+    with db.conflicts({"stripe_requests_one_open_key": _UNDER_WAY}):
+        row = insert(stripe_requests).values(**values).returning(stripe_requests.c.id)
+        request_id: int = conn.execute(row).scalar_one()
+    audit.record(
+        conn, KINDS["payment"].lower(), "invoice", invoice_id, user_id=None, customer_user_id=user.id,
+        customer_id=user.customer_id, changes={"amount": (None, f"{values['amount']} {invoice.currency}")},
+    )  # fmt: skip
+    return request_id
+
+
+def look_now(conn: Connection, *, user: PortalUser) -> None:
+    """Somebody of the customer came back from Stripe's page: the worker asks at once what became of it."""
+    conn.execute(
+        text("""UPDATE stripe_requests SET due_at = now()
+                 WHERE customer_id = :id AND kind = 'payment' AND state = 'open' AND due_at > now()"""),
+        {"id": user.customer_id},
+    )
+
+
 def removable(conn: Connection, customer_id: int, *, user: User) -> tuple[str, str]:
     """Our key and Stripe's name of a saved card that is to be removed, for `stripe_client.detach`."""
     require(user, Permission.EDIT_CUSTOMERS)
@@ -168,27 +204,46 @@ def forget(conn: Connection, customer_id: int) -> int:
 
 
 def _ask_for_invoice(conn: Connection, kind: str, invoice_id: int, *, return_to: str, user: User) -> int:
-    # Held, so that a payment that is recorded at this moment is counted.
-    invoice = conn.execute(
-        text("SELECT id, number, state, currency, customer_id FROM invoices WHERE id = :id FOR UPDATE"),
-        {"id": invoice_id},
-    ).one_or_none()
-    if invoice is None:
-        raise NotFound("This document does not exist (any more).")
-    amount = payments.open_amount(conn, invoice_id)
-    if amount <= 0:
-        raise Conflict(f"Nothing is open on {invoice.number or 'a draft'}, so there is nothing to pay by card.")
-    if get_currency_precision(invoice.currency) != _CENTS:
-        raise Conflict(f"Amounts in {invoice.currency} are not paid by card here: only currencies with cents are.")
+    invoice = _held_invoice(conn, invoice_id)
+    amount = _payable(conn, invoice)
     if kind == "charge":
         _, mode = stripe_account.secret(conn)
         _card(conn, invoice.customer_id, mode)
-    taken = "A payment by card is under way for this invoice. Wait for it, or use the link that is open."
-    with db.conflicts({"stripe_requests_one_open_key": taken}):
+    with db.conflicts({"stripe_requests_one_open_key": _UNDER_WAY}):
         return _ask(
             conn, kind, invoice.customer_id, return_to=return_to, user=user,
             invoice_id=invoice_id, amount=amount, currency=invoice.currency,
         )  # fmt: skip
+
+
+def _held_invoice(conn: Connection, invoice_id: int, *, customer_id: int | None = None) -> Row[Any]:
+    """The invoice, with `customer_id` only if it is theirs, held: what is recorded at this moment is counted."""
+    invoice = conn.execute(
+        text("""SELECT id, number, state, currency, customer_id FROM invoices
+                 WHERE id = :id AND customer_id = coalesce(CAST(:customer AS bigint), customer_id) FOR UPDATE"""),
+        {"id": invoice_id, "customer": customer_id},
+    ).one_or_none()
+    if invoice is None:
+        raise NotFound("This document does not exist (any more).")
+    return invoice
+
+
+def _payable(conn: Connection, invoice: Row[Any]) -> Decimal:
+    """What is open on an invoice and can be paid by card. Raises Conflict."""
+    amount = payments.open_amount(conn, invoice.id)
+    if amount <= 0:
+        raise Conflict(f"Nothing is open on {invoice.number or 'a draft'}, so there is nothing to pay by card.")
+    if get_currency_precision(invoice.currency) != _CENTS:
+        raise Conflict(f"Amounts in {invoice.currency} are not paid by card here: only currencies with cents are.")
+    if in_debit_run(conn, invoice.id):
+        raise Conflict(f"{invoice.number} is being collected by direct debit, and would be paid twice by card.")
+    return amount
+
+
+def in_debit_run(conn: Connection, invoice_id: int) -> bool:
+    """Whether a file for the bank collects the invoice, and its debit has neither been recorded nor come back."""
+    query = "SELECT FROM debits WHERE invoice_id = :id AND returned_at IS NULL AND payment_id IS NULL"
+    return bool(conn.scalar(text(f"SELECT EXISTS ({query})"), {"id": invoice_id}))
 
 
 def _ask(conn: Connection, kind: str, customer_id: int, *, return_to: str, user: User, **of_invoice: Any) -> int:
@@ -227,7 +282,8 @@ def _asked(conn: Connection, where: str, *, limit: int, **values: Any) -> list[A
     found = conn.execute(
         text(f"""SELECT r.id, r.kind, r.customer_id, c.name AS customer, r.invoice_id, i.number, r.amount, r.currency,
                         r.state, CASE WHEN r.state = 'open' THEN r.url ELSE '' END AS url, r.received, r.note,
-                        r.last_error, r.recorded_at, coalesce(s.name, 'System') AS recorded_by
+                        r.last_error, r.recorded_at,
+                        coalesce(s.name, CASE r.kind WHEN 'payment' THEN 'Customer' ELSE 'System' END) AS recorded_by
                    FROM stripe_requests r JOIN customers c ON c.id = r.customer_id
                    LEFT JOIN invoices i ON i.id = r.invoice_id LEFT JOIN staff s ON s.id = r.recorded_by
                   WHERE {where} ORDER BY r.id DESC LIMIT :limit"""),

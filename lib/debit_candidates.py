@@ -20,6 +20,8 @@ _CANDIDATES = """
 SELECT i.id AS invoice_id, i.number, i.state, i.currency, i.due_on, i.customer_id, c.name AS customer,
        i.buyer, i.gross - coalesce((SELECT sum(p.amount) FROM payments p WHERE p.invoice_id = i.id), 0) AS amount,
        m.id AS mandate_id, m.reference, m.holder, m.signed_on, r.collect_on AS in_run,
+       EXISTS (SELECT FROM stripe_requests q WHERE q.invoice_id = i.id AND q.state IN ('new', 'open')
+                  AND q.kind IN ('payment', 'charge')) AS by_card,
        last.collect_on AS used_on, coalesce(last.stood, false) AS stood
   FROM invoices i
   JOIN customers c ON c.id = i.customer_id AND c.payment_method = 'direct_debit'
@@ -155,6 +157,8 @@ def _why(row: Row[Any], collect_on: date) -> str:
         return "Nothing is open"
     if row.in_run is not None:
         return f"It is in the run of {row.in_run:%d %b %Y}"
+    if row.by_card:
+        return "A payment by card is under way; a pay link that nobody uses ends after a day"
     if row.mandate_id is None:
         return "The customer has no valid mandate"
     if row.currency != "EUR":

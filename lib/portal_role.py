@@ -23,19 +23,23 @@ ROWS = {
         ("customer_users", "contacts", "lifecycle", "bookings", "charges", "statements", "adjustments", "invoices"),
         _OWN,
     ),
-    **dict.fromkeys(("mails", "audit_log", "audit_personal", "project_keys"), _OWN),
+    **dict.fromkeys(("mails", "audit_log", "audit_personal", "project_keys", "stripe_requests"), _OWN),
     "user_links": _OF_USER.format("user_id"),
     "sessions": _OF_USER.format("customer_user_id"),
     "sign_in_tickets": _OF_USER.format("customer_user_id"),
     "sign_in_attempts": "site <> 'staff'",
     "invoice_lines": _OF_INVOICE,
     "documents": _OF_INVOICE,
+    "payments": _OF_INVOICE,
+    "debits": _OF_INVOICE,
     "prices": "customer_id IS NULL OR customer_id = portal_customer()",
     "price_tiers": "EXISTS (SELECT FROM prices p WHERE p.id = price_id)",
     "months": "true",
 }
 # Locked by who books, never changed: a lock asks for the right to update.
-_ONLY_LOCKED = ("months",)
+_ONLY_LOCKED = ("months", "invoices")
+# Asked of the worker, which holds Stripe's keys: a page to pay an own invoice on, and nothing else.
+_WRITTEN = {"stripe_requests": f"{_OWN} AND kind = 'payment' AND {_OF_INVOICE}"}
 # Views look at their tables with the rights of who asks, or they would show all rows. What a unit costs us is kept
 # with each charge, so who books reads it: by the view alone.
 VIEWS = ("standing_bookings", "counting_spans", "booked_spans", "price_spans", "invoice_taxes")
@@ -43,7 +47,16 @@ _READ = "SELECT"
 GRANTS = {
     **dict.fromkeys((*VIEWS, "purchase_spans"), (_READ,)),
     **dict.fromkeys(("alembic_version", "company", "sellers", "products", "rated_months", "mail_templates"), (_READ,)),
-    **dict.fromkeys(("prices", "price_tiers", "adjustments", "contacts", "invoices", "invoice_lines"), (_READ,)),
+    **dict.fromkeys(("prices", "price_tiers", "adjustments", "contacts", "invoice_lines"), (_READ,)),
+    "invoices": (_READ, "UPDATE (version)"),
+    "payments": ("SELECT (invoice_id, amount)",),
+    "debits": ("SELECT (invoice_id, payment_id, returned_at)",),
+    "stripe_account": ("SELECT (mode)",),
+    "stripe_requests": (
+        "SELECT (id, kind, customer_id, invoice_id, amount, state, url, due_at, recorded_at)",
+        "INSERT (kind, mode, customer_id, invoice_id, amount, currency)",
+        "UPDATE (due_at)",
+    ),
     "staff": ("SELECT (id, name)",),
     "mail_server": ("SELECT (sender_address)",),
     "payment_methods": ("SELECT (code, active)",),
@@ -92,7 +105,7 @@ def grant(conn: Connection, role: str) -> None:
     for table, rows in ROWS.items():
         conn.execute(text(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
         conn.execute(text(f"DROP POLICY IF EXISTS of_customer ON {table}"))
-        check = "false" if table in _ONLY_LOCKED else rows
+        check = "false" if table in _ONLY_LOCKED else _WRITTEN.get(table, rows)
         conn.execute(text(f"CREATE POLICY of_customer ON {table} USING ({rows}) WITH CHECK ({check})"))
     _let_register(conn)
     for view in VIEWS:

@@ -15,6 +15,7 @@ from lib.auth import Permission, User, require
 from lib.errors import Conflict, Invalid
 from lib.tables import stripe_account as table
 
+_LOCK = "hashtextextended('stripe_account', 2)"
 NOT_READY = "Stripe is not set up yet: an admin enters its keys under Payment methods → Credit card."
 SHOWN = 4
 # What each key begins with; the second word is its mode.
@@ -64,6 +65,18 @@ def secret(conn: Connection, *, hold: bool = False) -> tuple[str, str]:
     return vault.opened(row.secret_key, about=_about("secret_key")), row.mode
 
 
+def held_mode(conn: Connection) -> str:
+    """The mode of our keys, for who may not read them: nobody changes it until the transaction ends. Raises Conflict.
+
+    No row is locked: the portal's role may only read the mode.
+    """
+    conn.execute(text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})"))
+    mode = str(conn.scalar(text("SELECT mode FROM stripe_account")) or "")
+    if not mode:
+        raise Conflict("Paying by card is not possible at the moment. Please transfer the amount.")
+    return mode
+
+
 def webhook_secret(conn: Connection) -> tuple[str, str]:
     """The secret that Stripe signs by, and its mode. Raises Conflict where there is none."""
     row = conn.execute(select(table.c.webhook_secret, table.c.mode)).one()
@@ -87,6 +100,7 @@ def edit(
     the row or payments of the other mode are still open.
     """
     require(user, Permission.EDIT_SETTINGS)
+    conn.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     before = _account(conn, hold=True)
     if before.version != version:
         raise Conflict(
@@ -111,6 +125,7 @@ def edit(
 def remove(conn: Connection, *, version: int, user: User) -> None:
     """Forget the keys: Stripe is asked for nothing any more."""
     require(user, Permission.EDIT_SETTINGS)
+    conn.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     before = _account(conn, hold=True)
     if before.version != version:
         raise Conflict("Somebody changed the keys after you opened this. Reload and look.")
@@ -170,7 +185,7 @@ def _mode(before: Account, given: dict[str, str]) -> str:
             "One key is for tests and the other for real money. Enter both of one kind.",
             field="publishable_key" if "publishable_key" in given else "secret_key",
         )
-    if not modes:
+    if "secret_key" not in modes:
         raise Invalid("Enter the secret key first.", field="secret_key")
     mode = next(iter(modes.values()))
     if before.mode not in ("", mode) and before.webhook_secret_ending and "webhook_secret" not in given:

@@ -126,16 +126,16 @@ def setup_page(secret: str, *, customer: str, return_to: str, key: str) -> Page:
 
 
 def payment_page(
-    secret: str, *, customer: str, amount: Decimal, currency: str, text: str, return_to: str, key: str
+    secret: str, *, customer: str, amount: Decimal, currency: str, text: str, return_to: str, about: str = "", key: str
 ) -> Page:
-    """A page on which the customer pays this amount by card."""
+    """A page on which the customer pays this amount by card. `about` is a query that the ways back carry."""
     item = {
         "quantity": 1,
         "price_data": {"currency": currency.lower(), "unit_amount": cents(amount), "product_data": {"name": text}},
     }
     params = {
         "mode": "payment", "customer": customer, "payment_method_types": ["card"], "line_items": [item],
-        "client_reference_id": text, "payment_intent_data": {"description": text}, **_ways_back(return_to),
+        "client_reference_id": text, "payment_intent_data": {"description": text}, **_ways_back(return_to, about),
     }  # fmt: skip
     return _page(secret, params, key)
 
@@ -211,8 +211,8 @@ def _page(secret: str, params: dict[str, Any], key: str) -> Page:
         return Page(made.id, str(made.url or ""))
 
 
-def _ways_back(return_to: str) -> dict[str, str]:
-    return {"success_url": f"{return_to}/stripe/done", "cancel_url": f"{return_to}/stripe/cancelled"}
+def _ways_back(return_to: str, about: str = "") -> dict[str, str]:
+    return {"success_url": f"{return_to}/stripe/done{about}", "cancel_url": f"{return_to}/stripe/cancelled{about}"}
 
 
 def _card(method: Any) -> Card:

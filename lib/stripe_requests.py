@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, case, null, text, update
 
 from lib.tables import stripe_requests
 
@@ -75,13 +75,17 @@ def hint(conn: Connection, names: tuple[str, ...]) -> int:
 
 def write(conn: Connection, claimed: Claimed, *, due_minutes: int | None, **values: Any) -> None:
     """Write what is known now and when to ask again; a hint that came meanwhile has the next look at once."""
-    later = text("now() + make_interval(mins => :mins)").bindparams(mins=due_minutes) if due_minutes else None
-    table = stripe_requests
-    conn.execute(update(table).where(table.c.id == claimed.id).values(leased_until=None, **values))
+    # In one statement: a second one would look the invoice up again, which who asks for a payment holds meanwhile.
+    later = text("now() + make_interval(mins => :mins)").bindparams(mins=due_minutes) if due_minutes else null()
+    due_at = stripe_requests.c.due_at
     conn.execute(
-        update(table)
-        .where(table.c.id == claimed.id, table.c.due_at.is_not_distinct_from(claimed.due_at))
-        .values(due_at=later)
+        update(stripe_requests)
+        .where(stripe_requests.c.id == claimed.id)
+        .values(
+            leased_until=None,
+            due_at=case((due_at.is_not_distinct_from(claimed.due_at), later), else_=due_at),
+            **values,
+        )
     )
 
 
