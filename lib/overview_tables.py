@@ -26,8 +26,9 @@ VIEWS = {"price": "By price", "detail": "In detail"}
 class PriceRow:
     """What one price brought in. `customer` is None for the list price, `tiers` empty where there is no price.
 
-    `quantity` is that of the month's end. `purchase` is 0 for what we don't buy, and None where nobody knows it any
-    more or the reader may not know it. `project_key` (masked) where one stood for the price.
+    `quantity` is that of the month's end. `income` is None where there is no price; `purchase` where there is no
+    purchase price (0.00 is one), where nobody knows it any more, or where the reader may not know it. `project_key`
+    (masked) where one stood for the price.
     """
 
     product_id: int
@@ -38,19 +39,19 @@ class PriceRow:
     tiers: list[Tier]
     customers: int
     quantity: int
-    income: Decimal
+    income: Decimal | None
     purchase: Decimal | None
     project_key: str = ""
 
     @property
     def average(self) -> Decimal | None:
-        """Income by unit, for display; None at 0 units."""
-        return self.income / self.quantity if self.quantity else None
+        """Income by unit, for display; None at 0 units and where the income is not known."""
+        return self.income / self.quantity if self.quantity and self.income is not None else None
 
     @property
     def margin(self) -> Decimal | None:
-        """Income less purchase."""
-        return None if self.purchase is None else self.income - self.purchase
+        """Income less purchase; None where either is not known."""
+        return None if self.purchase is None or self.income is None else self.income - self.purchase
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,22 @@ class DetailRow:
 
 
 # Only individual prices are looked up: what the list price brought in is the month's total less theirs. A charge with
-# days of a project key is the key's, with what the customer's other days cost.
+# days of a project key is the key's, with what the customer's other days cost. What has no price brought in nobody
+# knows what, and what has no purchase price costs as little known; an adjustment has neither, and costs nothing.
 _BY_PRICE = """
-WITH keyed AS (
+WITH bought AS (
+    SELECT p.id AS product_id FROM products p
+     WHERE p.kind = 'adjustment' OR EXISTS (
+           SELECT FROM purchase_spans b WHERE b.product_id = p.id AND b.from_month <= :month
+              AND (b.until_month IS NULL OR b.until_month > :month))
+), keyed AS (
     SELECT DISTINCT ON (customer_id) customer_id, ending, from_day FROM project_keys
      WHERE from_day < CAST(:month AS date) + interval '1 month' AND until_day > :month
      ORDER BY customer_id, from_day DESC
 ), individual AS (
-    SELECT h.product_id, h.price_id, h.customer_id, h.end_quantity AS quantity, coalesce(h.amount, 0) AS income,
-           coalesce(h.purchase, 0 * t.purchase) AS purchase, '' AS key, NULL::date AS since
+    SELECT h.product_id, h.price_id, h.customer_id, h.end_quantity AS quantity, h.amount AS income,
+           CASE WHEN h.product_id IN (SELECT product_id FROM bought) THEN coalesce(h.purchase, 0 * t.purchase) END
+           AS purchase, '' AS key, NULL::date AS since
       FROM prices i
       JOIN charges h ON h.month = :month AND h.customer_id = i.customer_id AND h.product_id = i.product_id
        AND h.price_id = i.id
@@ -91,7 +99,7 @@ WITH keyed AS (
        AND NOT EXISTS (SELECT FROM keyed k JOIN products p ON p.id = h.product_id AND p.kind = 'ips'
                         WHERE k.customer_id = h.customer_id)
     UNION ALL
-    SELECT h.product_id, NULL, h.customer_id, h.end_quantity, coalesce(h.amount, 0),
+    SELECT h.product_id, NULL, h.customer_id, h.end_quantity, h.amount,
            coalesce(h.purchase, 0 * t.purchase), k.ending, k.from_day
       FROM keyed k
       JOIN products p ON p.kind = 'ips'
@@ -104,9 +112,12 @@ WITH keyed AS (
 ), priced AS (
     SELECT t.product_id, l.price_id, l.from_month AS since, NULL::bigint AS customer_id,
            t.charges - coalesce(s.customers, 0) AS customers, t.quantity - coalesce(s.quantity, 0) AS quantity,
-           t.amount - coalesce(s.income, 0) AS income,
-           t.purchase - coalesce(s.purchase, 0) AS purchase, '' AS key
+           CASE WHEN l.price_id IS NOT NULL OR p.kind = 'adjustment' THEN t.amount - coalesce(s.income, 0) END
+           AS income,
+           CASE WHEN t.product_id IN (SELECT product_id FROM bought) THEN t.purchase - coalesce(s.purchase, 0) END
+           AS purchase, '' AS key
       FROM month_totals t
+      JOIN products p ON p.id = t.product_id
       LEFT JOIN less s ON s.product_id = t.product_id
       LEFT JOIN price_spans l ON l.product_id = t.product_id AND l.customer_id IS NULL
        AND l.from_month <= t.month AND (l.until_month IS NULL OR l.until_month > t.month)
@@ -194,7 +205,8 @@ def export_json(conn: Connection, month: date, *, view: str, user: User) -> Iter
 
     By price: month, product, price (list, individual or project key), since (YYYY-MM), number, customer, customers,
     quantity, income. In detail: month, number, customer, product, quantity, income, state. For who may see purchase
-    prices also purchase and margin, null where they are not known.
+    prices also purchase and margin. Null is what nobody knows: the income of what has no price, the purchase of what
+    has no purchase price, and a margin of either.
     """
     require(user, Permission.READ)
     charges.ensure_rated(conn, month)

@@ -56,6 +56,35 @@ class Month:
 
 
 @dataclass(frozen=True)
+class Bought:
+    """What a month costs us, as far as purchase prices are known, and the income that stands against it.
+
+    `amount` is None where nobody knows any of it: no purchase price, or the month was closed before it was kept.
+    `without` names the products that have no purchase price; their income is in no margin.
+    """
+
+    amount: Decimal | None
+    income: Decimal
+    without: tuple[str, ...]
+
+    @property
+    def margin(self) -> Decimal | None:
+        """The income of what has a purchase price, less that."""
+        return None if self.amount is None else self.income - self.amount
+
+    @staticmethod
+    def of(found: Sequence[Any], *, kept: bool) -> "Bought":
+        """Add up the rows of a month, each with a product, an income and a purchase or None."""
+        known = [one for one in found if one.purchase is not None] if kept else []
+        zero = Decimal("0.00")
+        return Bought(
+            sum((one.purchase for one in known), zero) if known else None,
+            sum((one.income for one in known), zero),
+            tuple(dict.fromkeys(one.product for one in found if one.purchase is None)) if kept else (),
+        )
+
+
+@dataclass(frozen=True)
 class Receivables:
     """What issued invoices still wait for: gross, less what was paid on them; and what of that is overdue."""
 
@@ -109,20 +138,31 @@ def history(conn: Connection, *, today: date) -> list[Month]:
     return [replace(month, income=month.income + prepaid.get(month.month, 0)) for month in months]
 
 
-def purchases(conn: Connection, months: Sequence[date], *, user: User) -> dict[date, Decimal | None]:
-    """What our vendors get for these months; None for one that was closed before it was kept. For finance and admins.
+def purchases(conn: Connection, months: Sequence[date], *, user: User) -> dict[date, Bought]:
+    """What our vendors get for these months, and for what. For finance and admins.
 
-    The same measured quantities and days as are charged, at the purchase price that rules the month.
+    The same measured quantities and days as are charged, at the purchase price that rules the month; and what is
+    prepaid, in the month of its document.
     """
     require(user, Permission.SEE_PURCHASE_PRICES)
     if months:
         _rate(conn, max(months))
-    found = conn.execute(
-        text("""SELECT month, CASE WHEN count(*) = count(purchase) THEN sum(purchase) END AS purchase
-                  FROM month_totals WHERE month = ANY(CAST(:months AS date[])) AND charges > 0 GROUP BY month"""),
+    charged = conn.execute(
+        text("""SELECT t.month, p.name_en AS product, t.amount AS income, t.purchase IS NOT NULL AS kept,
+                       CASE WHEN p.kind = 'adjustment' OR b.product_id IS NOT NULL THEN t.purchase END AS purchase
+                  FROM month_totals t
+                  JOIN products p ON p.id = t.product_id
+                  LEFT JOIN purchase_spans b ON b.product_id = t.product_id
+                   AND b.from_month <= t.month AND (b.until_month IS NULL OR b.until_month > t.month)
+                 WHERE t.month = ANY(CAST(:months AS date[])) AND t.charges > 0 ORDER BY p.position, p.id"""),
         {"months": list(months)},
-    )
-    return {row.month: row.purchase for row in found}
+    ).all()
+    found: list[Any] = [*charged, *term_amounts.costs(conn, months)]
+    forgotten = {row.month for row in charged if not row.kept}
+    return {
+        month: Bought.of([one for one in found if one.month == month], kept=month not in forgotten)
+        for month in sorted({one.month for one in found})
+    }
 
 
 def receivables(conn: Connection, *, today: date) -> Receivables:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from lib import charges
 from lib.clock import next_month
 from lib.report_filters import Filters, asked, conditions, of_products
-from lib.term_amounts import PREPAID
+from lib.term_amounts import COSTED, PREPAID
 
 # Counting stops here: a person who sees "more than 10,000" narrows the search, and it stays fast.
 MOST_COUNTED = 10_000
@@ -146,9 +146,9 @@ SELECT month, customer_id, number, customer, product_id, product, "start", chang
      WHERE h.month = ANY(CAST(:months AS date[])) {products}
     UNION ALL
     SELECT h.month, c.id, c.number, c.name, c.place, h.product_id, p.name_en || ', prepaid', p.position, NULL, NULL,
-           NULL, sum(h.amount), true{nothing}
+           NULL, sum(h.amount), true{in_advance}
       FROM listed c
-      JOIN term_amounts h ON h.customer_id = c.id
+      JOIN {terms} h ON h.customer_id = c.id
       JOIN products p ON p.id = h.product_id
      WHERE h.month = ANY(CAST(:months AS date[])) {products}
      GROUP BY h.month, c.id, c.number, c.name, c.place, h.product_id, p.id
@@ -167,11 +167,18 @@ _WITHOUT = """
                           AND s.month = ANY(CAST(:months AS date[])))
        AND NOT EXISTS (SELECT FROM term_amounts a WHERE a.month = m.month AND a.customer_id = c.id)"""
 
-# What a product that we don't buy costs us is nothing; of a month that was closed before it was kept, nobody knows it.
+# What has no purchase price costs us nobody knows what, nor a month that was closed before that was kept. An adjustment
+# costs nothing.
 _PURCHASES = {
     "purchase": ", purchase",
-    "bought": ", coalesce(h.purchase, 0 * t.purchase) AS purchase",
-    "totals": " LEFT JOIN month_totals t ON t.month = h.month AND t.product_id = h.product_id",
+    "bought": """,
+           coalesce(h.purchase, CASE WHEN p.kind = 'adjustment' OR b.product_id IS NOT NULL THEN 0 * t.purchase END)
+           AS purchase""",
+    "totals": """
+      LEFT JOIN month_totals t ON t.month = h.month AND t.product_id = h.product_id
+      LEFT JOIN purchase_spans b ON b.product_id = h.product_id
+       AND b.from_month <= h.month AND (b.until_month IS NULL OR b.until_month > h.month)""",
+    "in_advance": ", CASE WHEN count(h.purchase) = count(*) THEN sum(h.purchase) END",
     "nothing": ", NULL",
 }
 
@@ -191,6 +198,7 @@ def rows_statement(
         place = "array_position(CAST(:ids AS bigint[]), c.id)"
     without = "" if filters.products else _WITHOUT
     parts = _PURCHASES if purchases else dict.fromkeys(_PURCHASES, "")
+    parts = parts | {"terms": f"({COSTED})" if purchases else "term_amounts"}
     without = without.format(**parts)
     statement = _ROWS.format(customers=where, products=of_products(filters), without=without, place=place, **parts)
     return statement, values

@@ -9,9 +9,11 @@ import streamlit as st
 
 from lib import clock, overviews, periods, settings
 from lib.auth import Permission
-from lib.overviews import KINDS, Month, Receivables
+from lib.overviews import KINDS, Bought, Month, Receivables
 from pages.shared import attention, explain, figures, overview_table, session, ui
 
+# So many products are named that have no purchase price.
+MOST_NAMED = 5
 SPANS = {"6 months": overviews.SHORT, "24 months": overviews.CHARTED}
 # What a new company does first: how it is called, where, and with which permission.
 STEPS = {
@@ -53,26 +55,28 @@ def draw_steps(steps: Mapping[str, bool]) -> None:
 
 
 def draw_cards(
-    months: Mapping[date, Month], bought: Mapping[date, Decimal | None], waiting: Receivables, shown: Sequence[date]
+    months: Mapping[date, Month], bought: Mapping[date, Bought], waiting: Receivables, shown: Sequence[date]
 ) -> None:
     """The figures that everybody looks for first."""
     incomes = [months[month].income if month in months else None for month in shown]
-    margins = [_margin(months.get(month), bought.get(month)) for month in shown]
+    margins = [_known(bought.get(month), "margin") for month in shown]
     with st.grid(5 if sees_purchases else 4, gap="small", min_column_width=175):
         _card(f"Income {ui.month(shown[1])}", incomes[1], incomes[0], shown[0])
         _card(f"Forecast {ui.month(shown[2])}", incomes[2], incomes[1], shown[1])
         if sees_purchases:
-            _card(f"Margin {ui.month(shown[1])}", margins[1], margins[0], shown[0])
+            _card(f"Margin {ui.month(shown[1])}", margins[1], margins[0], shown[0], told=_without(bought, shown[1:2]))
         _waiting("Open invoices", waiting.open, waiting.open_count, colour="blue")
         _waiting("Overdue", waiting.overdue, waiting.overdue_count, colour="red")
 
 
-def _card(label: str, value: Decimal | None, before: Decimal | None, compared: date) -> None:
+def _card(
+    label: str, value: Decimal | None, before: Decimal | None, compared: date, *, told: str | None = None
+) -> None:
     change = None if value is None or before is None else value - before
     st.metric(
         label, ui.money(value), None if change is None else _delta(change, before),
         delta_color="normal" if change else "off", delta_arrow="auto" if change else "off",
-        delta_description=None if change is None else f"vs. {compared:%B}", border=True, height="stretch",
+        delta_description=None if change is None else f"vs. {compared:%B}", border=True, height="stretch", help=told,
     )  # fmt: skip
 
 
@@ -91,23 +95,37 @@ def _delta(change: Decimal, before: Decimal | None) -> str:
     return f"{change:+,.2f}" if percent is None or abs(percent) < Decimal("0.05") else f"{percent:+.1f} %"
 
 
-def _margin(month: Month | None, purchase: Decimal | None) -> Decimal | None:
-    return None if month is None or purchase is None else month.income - purchase
+def _known(month: Bought | None, figure: Literal["amount", "margin"]) -> Decimal | None:
+    found: Decimal | None = getattr(month, figure, None)
+    return found
+
+
+def _without(bought: Mapping[date, Bought], months: Sequence[date]) -> str | None:
+    """Which products the margins of these months leave out, and what to do about it; None where none."""
+    names = list(dict.fromkeys(name for month in months if month in bought for name in bought[month].without))
+    if not names:
+        return None
+    listed = ", ".join(ui.escaped(name) for name in names[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    have, their = ("has", "its") if len(names) == 1 else ("have", "their")
+    return (
+        f"Purchase and margin are without {ui.count(len(names), 'product')} that {have} no purchase price, and without "
+        f"{their} income: {listed}{more}. Set one under Prices, 0.00 for what costs nothing."
+    )
 
 
 def draw_months(
     months: Mapping[date, Month],
-    bought: Mapping[date, Decimal | None],
+    bought: Mapping[date, Bought],
     kinds: Mapping[date, Mapping[str, int]],
     shown: Sequence[date],
 ) -> None:
     """Last month, the current one and the forecast beside each other."""
     rows: dict[str, list[str]] = {"Income, net": [ui.money(m.income if m else None) for m in map(months.get, shown)]}
     if sees_purchases:
-        margins = {month: _margin(months.get(month), bought.get(month)) for month in shown}
-        rows["Purchase"] = [ui.money(bought.get(month)) for month in shown]
-        rows["Margin"] = [ui.money(margins[month]) for month in shown]
-        rows["Margin in %"] = [_share(margins[month], months.get(month)) for month in shown]
+        rows["Purchase"] = [ui.money(_known(bought.get(month), "amount")) for month in shown]
+        rows["Margin"] = [ui.money(_known(bought.get(month), "margin")) for month in shown]
+        rows["Margin in %"] = [_share(bought.get(month)) for month in shown]
     rows["Subscriptions"] = [ui.number(sum(kinds[month].values())) for month in shown]
     for kind, label in KINDS.items():
         rows[f"  {label}"] = [ui.number(kinds[month].get(kind, 0)) for month in shown]
@@ -121,6 +139,9 @@ def draw_months(
     with st.container(border=True, height="stretch"):
         st.subheader("Three months", anchor=False)
         ui.table(table, columns, key="overview_months", alt="Last month, the current one and the forecast")
+        without = _without(bought, shown)
+        if without:
+            st.caption(without)
         with st.container(horizontal=True):
             for month in shown[:2]:
                 if month in months:
@@ -134,10 +155,10 @@ def draw_months(
             )  # fmt: skip
 
 
-def _share(margin: Decimal | None, month: Month | None) -> str:
-    if margin is None or month is None or not month.income:
+def _share(month: Bought | None) -> str:
+    if month is None or month.margin is None or not month.income:
         return ui.NOTHING
-    return f"{margin * 100 / month.income:,.1f} %"
+    return f"{month.margin * 100 / month.income:,.1f} %"
 
 
 def draw_charts(history: Sequence[Month], last: date, *, first_open: date, currency: str) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import bookings, checks, kept_figures, overview_tables, overviews, payments, prices, products
+from lib import adjustments, bookings, checks, kept_figures, overview_tables, overviews, payments, prices, products
 from lib.auth import Role, User
 from lib.errors import NotAllowed
 from lib.overviews import Notice, Receivables
@@ -60,7 +60,11 @@ def test_purchases_by_hand_and_for_finance_and_admins_only(conn: Connection, com
     """20.00 for ten users; half a euro for each IP, in June 300 and 400 of them for 15 days each."""
     for role in (Role.FINANCE, Role.ADMIN):
         found = overviews.purchases(conn, SHOWN, user=company.people[role])
-        assert found == {MAY: Decimal("170.00"), JUNE: Decimal("195.00"), JULY: Decimal("220.00")}
+        assert {month: (one.amount, one.margin, one.without) for month, one in found.items()} == {
+            MAY: (Decimal("170.00"), Decimal("335.00"), ()),
+            JUNE: (Decimal("195.00"), Decimal("370.00"), ()),
+            JULY: (Decimal("220.00"), Decimal("405.00"), ()),
+        }
     for role in (Role.VIEWER, Role.SALES):
         with pytest.raises(NotAllowed, match="see purchase prices"):
             overviews.purchases(conn, SHOWN, user=company.people[role])
@@ -69,9 +73,9 @@ def test_purchases_by_hand_and_for_finance_and_admins_only(conn: Connection, com
 def test_a_purchase_price_rates_the_open_months_anew(conn: Connection, company: Company) -> None:
     overviews.history(conn, today=TODAY)
     later = bought(conn, company, company.users, "3", JULY)
-    assert overviews.purchases(conn, SHOWN, user=company.admin)[JULY] == Decimal("230.00")
+    assert overviews.purchases(conn, SHOWN, user=company.admin)[JULY].amount == Decimal("230.00")
     prices.withdraw_purchase_price(conn, later, user=company.admin)
-    assert overviews.purchases(conn, SHOWN, user=company.admin)[JULY] == Decimal("220.00")
+    assert overviews.purchases(conn, SHOWN, user=company.admin)[JULY].amount == Decimal("220.00")
     assert checks.findings(conn) == []
 
 
@@ -85,7 +89,8 @@ def test_moving_ips_changes_their_shares_and_no_amount(conn: Connection, company
 
 def test_what_was_closed_before_it_was_kept_is_not_known(conn: Connection, company: Company) -> None:
     conn.execute(text("UPDATE month_totals SET purchase = NULL, internal = NULL WHERE month = :may"), {"may": MAY})
-    assert overviews.purchases(conn, [MAY], user=company.admin) == {MAY: None}
+    may_bought = overviews.purchases(conn, [MAY], user=company.admin)[MAY]
+    assert (may_bought.amount, may_bought.margin, may_bought.without) == (None, None, ())
     [may, *_] = overviews.history(conn, today=TODAY)
     assert (may.ips, may.ips_internal, may.ips_external) == (300, None, None)
     rows, _ = overview_tables.by_price(conn, MAY, user=company.admin)
@@ -204,17 +209,18 @@ def test_the_table_shows_what_the_role_may_see_and_exports_it(conn: Connection, 
     ledgers.book(conn, company.people, company.with_users, option, 1, JUNE)
     rows, customers = overview_tables.in_detail(conn, JUNE, user=company.finance)
     assert customers == 2
-    # Nothing is paid for what has no purchase price.
+    # What is paid for what has no purchase price nobody knows.
     assert {(r.customer, r.product): (str(r.income), str(r.purchase), str(r.margin)) for r in rows} == {
         ("Ada GmbH", "Users"): ("45.00", "20.00", "25.00"),
-        ("Ada GmbH", "Support"): ("7.00", "0.00", "7.00"),
+        ("Ada GmbH", "Support"): ("7.00", "None", "None"),
         ("Berta AG", "Ips"): ("520.00", "175.00", "345.00"),
     }
     [only] = overview_tables.in_detail(conn, JUNE, user=company.finance, limit=1, offset=1)[0]
     assert only.customer == "Berta AG"
     exported = export(conn, "detail", company.finance)
     assert [(row["customer"], row["product"], row["income"], row["purchase"], row["margin"]) for row in exported] == [
-        (r.customer, r.product, str(r.income), str(r.purchase), str(r.margin)) for r in rows
+        (r.customer, r.product, *(None if one is None else str(one) for one in (r.income, r.purchase, r.margin)))
+        for r in rows
     ]
     for role in (Role.VIEWER, Role.SALES):
         user = company.people[role]
@@ -225,7 +231,45 @@ def test_the_table_shows_what_the_role_may_see_and_exports_it(conn: Connection, 
     priced = overview_tables.by_price(conn, JUNE, user=company.admin)[0]
     assert [
         (row["product"], row["price"], row["income"], row["margin"]) for row in export(conn, "price", company.admin)
-    ] == [(row.product, "list", str(row.income), str(row.margin)) for row in priced]
+    ] == [
+        (row.product, "list", str(row.income), None if row.margin is None else str(row.margin)) for row in priced
+    ]  # fmt: skip
+
+
+@pytest.mark.row("G17")
+def test_what_has_no_price_or_no_purchase_price_is_not_known(conn: Connection, company: Company) -> None:
+    """Support costs us nobody knows what, archive is sold for nobody knows what, and a purchase price may be 0.00."""
+    for code, price in (("support", "7"), ("archive", None), ("own", "3")):
+        option = ledgers.product(conn, company.people, "option", code=code, price=price, month=JUNE)
+        ledgers.book(conn, company.people, company.with_users, option, 1, JUNE)
+        if code != "support":
+            bought(conn, company, option, "0" if code == "own" else "1", JUNE)
+    adjustments.add(
+        conn, company.with_users, amount=Decimal("-5"), text="Goodwill", reason="Outage", month_meant=JUNE,
+        user=company.finance,
+    )  # fmt: skip
+    told = {
+        row.product: (row.income, row.purchase, row.margin, row.average)
+        for row in overview_tables.by_price(conn, JUNE, user=company.finance)[0]
+    }
+    assert told["Support"] == (Decimal(7), None, None, Decimal(7))
+    assert told["Archive"] == (None, Decimal(1), None, None)
+    assert told["Own"][:3] == (Decimal(3), Decimal(0), Decimal(3))
+    [adjusted] = [one for name, one in told.items() if name.startswith("Adjust")]
+    assert adjusted[:3] == (Decimal(-5), Decimal(0), Decimal(-5))
+    exported = {row["product"]: row for row in export(conn, "price", company.finance)}
+    assert (exported["Support"]["purchase"], exported["Support"]["margin"]) == (None, None)
+    assert (exported["Archive"]["income"], exported["Archive"]["margin"]) == (None, None)
+    june = overviews.purchases(conn, [JUNE], user=company.finance)[JUNE]
+    # 370.00 of users and IPs, 3.00, -5.00, and 1.00 that archive costs; support's 7.00 is in no margin.
+    assert (june.margin, june.without) == (Decimal("367.00"), ("Support",))
+    assert checks.findings(conn) == []
+
+
+def test_a_month_of_which_no_purchase_price_is_known_has_no_margin(conn: Connection) -> None:
+    made = closes.company(conn)
+    found = overviews.purchases(conn, [JUNE], user=made.finance)[JUNE]
+    assert (found.amount, found.margin, found.without) == (None, None, ("Users", "Ips"))
 
 
 def export(conn: Connection, view: str, user: User) -> list[dict[str, str]]:

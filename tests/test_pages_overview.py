@@ -25,7 +25,7 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def company(database: str, monkeypatch: pytest.MonkeyPatch) -> Company:
-    """May is issued; today is 20 June 2026. Users at 45.00 cost us 20.00; 300 IPs at 460.00 nothing."""
+    """May is issued; today is 20 June 2026. Users at 45.00 cost us 20.00; 300 IPs at 460.00 who knows."""
     monkeypatch.setenv("MANDANT_TODAY", "2026-06-20")
     with db.transaction() as conn:
         made = closes.company(conn, first_month=MAY)
@@ -47,19 +47,22 @@ def test_finance_sees_three_months_with_margin(company: Company, open_page: Open
     assert [(card.label, card.value) for card in page.metric] == [
         ("Income June 2026", "505.00"),
         ("Forecast July 2026", "505.00"),
-        ("Margin June 2026", "485.00"),
+        ("Margin June 2026", "25.00"),
         ("Open invoices", "600.95"),
         ("Overdue", "600.95"),
     ]
     shown = months(page)
     assert shown["Income, net"] == ["505.00"] * 3 and shown["Purchase"] == ["20.00"] * 3
-    assert shown["Margin"] == ["485.00"] * 3 and shown["Margin in %"] == ["96.0 %"] * 3
+    assert shown["Margin"] == ["25.00"] * 3 and shown["Margin in %"] == ["55.6 %"] * 3
+    assert any(
+        "without 1 product that has no purchase price, and without its income: Ips" in one.value for one in page.caption
+    )
     assert shown["Subscriptions"] == ["2"] * 3 == shown["Managed"]
     assert (shown["IPs at the end"], shown["Internal"], shown["External"]) == (["300"] * 3, ["300"] * 3, ["0"] * 3)
     assert shown["Average price per IP"] == ["1.53"] * 3
     table = page.dataframe[1].value
     assert sorted(zip(table["product"], table["income"], table["purchase"], table["margin"], strict=True)) == [
-        ("Ips", "460.00", "0.00", "460.00"), ("Users", "45.00", "20.00", "25.00"),
+        ("Ips", "460.00", "–", "–"), ("Users", "45.00", "20.00", "25.00"),
     ]  # fmt: skip
     assert len(page.get("plotly_chart")) == 2
 

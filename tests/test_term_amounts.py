@@ -1,5 +1,6 @@
 """What is invoiced in advance stands beside the charges, in the month of its document, on a line of its own."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -8,8 +9,21 @@ import pytest
 from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
-from lib import issuing, overviews, reports, statements, term_amounts, terms
+from lib import (
+    drafts,
+    invoices,
+    issuing,
+    overview_tables,
+    overviews,
+    prices,
+    reports,
+    statements,
+    term_amounts,
+    terms,
+)
 from lib.auth import Role
+from lib.drafts import DraftLine
+from lib.errors import NotAllowed
 from lib.report_filters import Filters
 from lib.term_amounts import PREPAID
 from lib.term_offers import TermAction
@@ -87,6 +101,88 @@ def test_a_free_term_or_a_test_brings_nothing_in(conn: Connection, shop: Shop) -
     assert term_amounts.totals(conn, [JUNE]) == {}
 
 
+# ---------------------------------------------------------------------------------- what it costs us
+
+
+def costs(conn: Connection, month: date = JUNE) -> dict[str, tuple[str, str | None]]:
+    return {
+        one.product: (str(one.income), None if one.purchase is None else str(one.purchase))
+        for one in term_amounts.costs(conn, [month])
+    }
+
+
+def buy_at(conn: Connection, shop: Shop, product_id: int, price: str, month: date = JUNE) -> None:
+    prices.set_purchase_price(conn, product_id, valid_from=month, unit_price=Decimal(price), user=shop.admin)
+
+
+@pytest.mark.row("G17")
+def test_a_term_costs_its_months_at_the_price_of_the_month_of_its_document(conn: Connection, shop: Shop) -> None:
+    buy_at(conn, shop, shop.plus, "20")
+    buy_at(conn, shop, shop.plus, "25", JULY)
+    buy_at(conn, shop, shop.module, "4")
+    order(conn, shop, shop.plus)
+    assert costs(conn) == {}  # a draft is nothing yet
+    bought(conn, shop, shop.module, TermAction.MONTHLY)
+    assert costs(conn) == {"Watch": ("10.00", "4.00")}
+    draft = terms.plan_of(conn, shop.ada, today=DAY)
+    assert draft is not None and draft.invoice_id is not None
+    issued = issue(conn, shop, draft.invoice_id, today=date(2026, 7, 1))
+    assert costs(conn, JULY) == {"Plus": ("600.00", "300.00")}
+    # Taken back in its own month, at what it cost then.
+    issuing.cancel(conn, issued.id, reason="Wrong", today=date(2026, 8, 3), user=shop.finance)
+    assert costs(conn, date(2026, 8, 1)) == {"Plus": ("-600.00", "-300.00")}
+
+
+@pytest.mark.row("G17")
+def test_an_upgrade_takes_back_the_same_share_of_the_cost(conn: Connection, shop: Shop) -> None:
+    """Of 365 days 180 are not used: 147.95 of 300.00 are credited, and of what basic costs, 12 x 10.00, 59.18."""
+    buy_at(conn, shop, shop.basic, "10")
+    buy_at(conn, shop, shop.basic, "99", JULY)
+    buy_at(conn, shop, shop.plus, "20")
+    bought(conn, shop, shop.basic)
+    day = date(2026, 12, 12)
+    upgrade = issue(conn, shop, order(conn, shop, shop.plus, TermAction.UPGRADE_YEARLY, today=day), today=day)
+    december = {"Basic": ("-147.95", "-59.18"), "Plus": ("600.00", "240.00")}
+    assert costs(conn, date(2026, 12, 1)) == december
+    issuing.cancel(conn, upgrade.id, reason="Wrong", today=date(2027, 1, 4), user=shop.finance)
+    assert costs(conn, date(2027, 1, 1)) == {"Basic": ("147.95", "59.18"), "Plus": ("-600.00", "-240.00")}
+
+
+@pytest.mark.row("G17")
+def test_the_margin_of_a_month_has_what_is_prepaid(conn: Connection, shop: Shop) -> None:
+    buy_at(conn, shop, shop.plus, "20")
+    bought(conn, shop, shop.plus)
+    bought(conn, shop, shop.module)
+    june = overviews.purchases(conn, [JUNE], user=shop.finance)[JUNE]
+    # Of the charges nothing has a purchase price.
+    assert (june.amount, june.margin, june.without) == (Decimal(240), Decimal(360), ("Users", "Ips", "Watch"))
+    with pytest.raises(NotAllowed):
+        overviews.purchases(conn, [JUNE], user=shop.sales)
+    rows, _ = overview_tables.in_detail(conn, JUNE, user=shop.finance)
+    told = {row.product: (row.income, row.purchase, row.margin) for row in rows if row.state == "prepaid"}
+    assert told == {
+        "Plus, prepaid": (Decimal(600), Decimal(240), Decimal(360)), "Watch, prepaid": (Decimal(100), None, None)
+    }  # fmt: skip
+    exported = json.loads(b"".join(overview_tables.export_json(conn, JUNE, view="detail", user=shop.finance)))
+    assert {(row["product"], row["purchase"], row["margin"]) for row in exported if row["state"] == "prepaid"} == {
+        ("Plus, prepaid", "240.00", "360.00"), ("Watch, prepaid", None, None)
+    }  # fmt: skip
+    for_sales = overview_tables.in_detail(conn, JUNE, user=shop.sales)[0]
+    assert {row.purchase for row in for_sales} == {None}
+
+
+def test_a_discount_by_hand_costs_nothing(conn: Connection, shop: Shop) -> None:
+    buy_at(conn, shop, shop.plus, "20")
+    draft = invoices.invoice(conn, order(conn, shop, shop.plus))
+    discount = DraftLine(name="Discount", detail="", quantity=Decimal(-1), unit="", unit_price=Decimal(60))
+    drafts.edit(
+        conn, draft.id, version=draft.version, intro="", closing="", purchase_order="", due_on=None,
+        service_from=draft.service_from, service_until=draft.service_until, lines=[discount], user=shop.finance,
+    )  # fmt: skip
+    issue(conn, shop, draft.id)
+    assert costs(conn) == {"Plus": ("540.00", "240.00")}
+
+
 # ---------------------------------------------------------------------------------- on the pages
 
 
@@ -131,4 +227,4 @@ def test_the_forecast_and_the_first_page_name_it(
     assert "counts in the month in which its document is issued" in said(page)
     page = open_page("overview.py", Role.FINANCE)
     assert not page.exception
-    assert "Besides, 600.00 EUR net was invoiced in advance" in said(page)
+    assert "Besides, 600.00 EUR net was invoiced in advance, for products without a purchase price" in said(page)

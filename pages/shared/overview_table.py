@@ -68,6 +68,7 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
         if offset and not rows:
             return overview_tables.by_price(conn, month, user=user, limit=1)[1]
         prepaid = term_amounts.totals(conn, [month]).get(month)
+        costs = term_amounts.costs(conn, [month]) if prepaid and user.may(Permission.SEE_PURCHASE_PRICES) else []
     if not rows:
         ui.empty(f"Nothing is charged in {ui.month(month)}.")
         return 0
@@ -104,8 +105,22 @@ def _draw_prices(month: date, offset: int, user: User, currency: str) -> int:
     )  # fmt: skip
     st.caption("A click on a row opens the customers behind it, each with how its amount came about.")
     if prepaid:
-        st.caption(f"Besides, {ui.money(prepaid)} {currency} net was invoiced in advance; *In detail* lists it.")
+        st.caption(
+            f"Besides, {ui.money(prepaid)} {currency} net was invoiced in advance{_cost(costs)}; *In detail* lists it."
+        )
     return total
+
+
+def _cost(costs: Sequence[term_amounts.Cost]) -> str:
+    """What it costs us of what was invoiced in advance, as far as that is known."""
+    known = [one.purchase for one in costs if one.purchase is not None]
+    if not known:
+        return ", for products without a purchase price" if costs else ""
+    left = len(costs) - len(known)
+    without = (
+        f" without {ui.count(left, 'product')} that {'has' if left == 1 else 'have'} no purchase price" if left else ""
+    )
+    return f", which costs us {ui.money(sum(known, Decimal(0)))}{without}"
 
 
 def _draw_detail(month: date, offset: int, user: User, currency: str) -> int:
@@ -166,10 +181,13 @@ def _amounts(sees: bool, income: Decimal | None, purchase: Decimal | None, margi
 
 
 def _amount_columns(sees: bool, currency: str) -> dict[str, Any]:
-    names = {"income": (f"Income ({currency})", 104)}
+    no_price = f"{ui.NOTHING} where there is no price: set one under Prices."
+    columns = {"income": ui.figure_column(f"Income ({currency})", width=104, help=no_price)}
     if sees:
-        names |= {"purchase": ("Purchase", 88), "margin": ("Margin", 88)}
-    return {name: ui.figure_column(label, width=width) for name, (label, width) in names.items()}
+        unknown = f"{ui.NOTHING} where there is no purchase price: set one under Prices, 0.00 for what costs nothing."
+        columns["purchase"] = ui.figure_column("Purchase", width=88, help=unknown)
+        columns["margin"] = ui.figure_column("Margin", width=88, help=f"Income less purchase. {unknown}")
+    return columns
 
 
 def _draw_paging(view: str, number: int, total: int) -> None:
