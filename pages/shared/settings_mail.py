@@ -6,15 +6,12 @@ import streamlit as st
 
 from lib import jobs, mail_server, mail_templates, settings, vault
 from lib.errors import Invalid
-from lib.mail_server import SECURITIES, MailServer
+from lib.mail_server import SECURITIES, MailServer, Trial
 from lib.mail_templates import KINDS, LANGUAGES, Template
-from lib.smtp import Undelivered
-from pages.shared import forms, session, ui
+from pages.shared import forms, session, trials, ui
 
 SERVER = "mail_server"
 SERVER_FIELDS = ("host", "port", "security", "username", "sender_address", "sender_name")
-# A test mail that a click asked for, and what became of the last one.
-_TRIAL, _SAID = "mail_trial", "mail_trial_said"
 
 
 # ---------------------------------------------------------------------------------- what the clicks do
@@ -23,7 +20,7 @@ _TRIAL, _SAID = "mail_trial", "mail_trial_said"
 def _save_server() -> None:
     typed = forms.typed(SERVER, SERVER_FIELDS)
     password = str(st.session_state[f"{SERVER}_password"])
-    st.session_state.pop(_SAID, None)
+    trials.forget(SERVER)
     saved = forms.save(
         SERVER,
         mail_server.edit,
@@ -45,27 +42,18 @@ def _typed_server(found: MailServer) -> dict[str, Any]:
 
 def _try_server() -> None:
     """Note the test mail in the log; the page then sends it, outside of any transaction."""
-    st.session_state.pop(_SAID, None)
+    trials.forget(SERVER)
     recipient = st.session_state["trial_test_recipient"]
     if forms.save(
         "trial", mail_server.trial, recipient=recipient, success="What the mail server answered stands below."
     ):
-        st.session_state[_TRIAL] = session.result()
+        trials.ask(SERVER, session.result())
 
 
-def _send_trial() -> None:
-    """Send the test mail that was asked for, once, and keep what the server said."""
-    trial = st.session_state.pop(_TRIAL, None)
-    if trial is None:
-        return
-    with st.spinner("Talking to the mail server …"):
-        try:
-            mail_server.send_trial(trial)
-        except Undelivered as refusal:
-            st.session_state[_SAID] = (False, str(refusal))
-        else:
-            said = f"{trial.account.host} took the test mail to {trial.recipient}. Look whether it arrives."
-            st.session_state[_SAID] = (True, said)
+def _send_trial(trial: Trial) -> str:
+    """Send the test mail that was asked for."""
+    mail_server.send_trial(trial)
+    return f"{trial.account.host} took the test mail to {trial.recipient}. Look whether it arrives."
 
 
 def _save_template(kind: str, language: str) -> None:
@@ -167,14 +155,8 @@ def _draw_trial(ready: bool, own_address: str) -> None:
                 on_click=_try_server, help=None if ready else "Save the mail server first.",
             )  # fmt: skip
         forms.error("trial", "test_recipient")
-        _send_trial()
-        said = st.session_state.get(_SAID)
-        if said is not None:
-            worked, words = said
-            if worked:
-                st.success(ui.escaped(words), icon=":material/mark_email_read:")
-            else:
-                st.error(ui.escaped(words), icon=":material/error:")
+        trials.carry_out(SERVER, _send_trial, spinner="Talking to the mail server …")
+        trials.draw(SERVER, icon=":material/mark_email_read:")
 
 
 # ---------------------------------------------------------------------------------- the templates

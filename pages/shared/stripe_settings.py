@@ -6,21 +6,18 @@ import streamlit as st
 
 from lib import cards, settings, stripe_account, vault
 from lib.auth import Permission, User
-from lib.errors import BillingError
 from lib.stripe_account import Account
-from pages.shared import forms, session, stripe_routes, ui
+from pages.shared import forms, session, stripe_routes, trials, ui
 
 FORM = "stripe"
 FIELDS = ("secret_key", "publishable_key", "webhook_secret")
-# A test that a click asked for, and what became of the last one.
-_TRIAL, _SAID = "stripe_trial", "stripe_said"
 
 
 # ---------------------------------------------------------------------------------- what the clicks do
 
 
 def _save() -> None:
-    st.session_state.pop(_SAID, None)
+    trials.forget(FORM)
     saved = forms.save(
         FORM, stripe_account.edit, version=forms.version(FORM), success="The keys are saved. Test the connection.",
         **forms.typed(FORM, FIELDS),
@@ -32,7 +29,7 @@ def _save() -> None:
 
 
 def _remove(version: int) -> None:
-    st.session_state.pop(_SAID, None)
+    trials.forget(FORM)
     if session.attempt(stripe_account.remove, version=version, success="The keys are removed."):
         with session.reading() as conn:
             version = stripe_account.account(conn).version
@@ -41,25 +38,17 @@ def _remove(version: int) -> None:
 
 def _try() -> None:
     """Note the test in the log; the page then asks Stripe, outside of any transaction."""
-    st.session_state.pop(_SAID, None)
+    trials.forget(FORM)
     if session.attempt(stripe_account.trial, success="What Stripe answered stands below."):
-        st.session_state[_TRIAL] = session.result()
+        trials.ask(FORM, session.result())
 
 
-def _ask_stripe() -> None:
-    """Ask Stripe once, and keep what it said."""
-    key = st.session_state.pop(_TRIAL, None)
-    if key is None:
-        return
-    with st.spinner("Asking Stripe …"):
-        try:
-            name = stripe_account.try_out(key)
-        except BillingError as refusal:
-            st.session_state[_SAID] = (False, str(refusal))
-        else:
-            with session.reading() as conn:
-                stripe_account.note_tested(conn, name)
-            st.session_state[_SAID] = (True, f"The connection works: these are the keys of {name}.")
+def _ask_stripe(key: str) -> str:
+    """Ask Stripe whose keys these are, and note that they were tested."""
+    name = stripe_account.try_out(key)
+    with session.reading() as conn:
+        stripe_account.note_tested(conn, name)
+    return f"The connection works: these are the keys of {name}."
 
 
 # ---------------------------------------------------------------------------------- the tab
@@ -74,7 +63,7 @@ def draw(user: User) -> None:
     may_edit = user.may(Permission.EDIT_SETTINGS)
     st.subheader("Keys of Stripe", anchor=False)
     if may_edit:
-        _ask_stripe()
+        trials.carry_out(FORM, _ask_stripe, spinner="Asking Stripe …")
     with session.reading() as conn:
         found = stripe_account.account(conn)
     _draw_state(found, zone)
@@ -119,13 +108,7 @@ def _draw_trial(found: Account) -> None:
         )  # fmt: skip
         if found.mode and st.button("Remove keys", key="stripe_remove", icon=":material/delete:"):
             _ask_remove(found.version)
-    said = st.session_state.get(_SAID)
-    if said is not None:
-        worked, words = said
-        if worked:
-            st.success(ui.escaped(words), icon=":material/check_circle:")
-        else:
-            st.error(ui.escaped(words), icon=":material/error:")
+    trials.draw(FORM)
 
 
 @st.dialog("Remove Stripe’s keys?", icon=":material/delete:")
