@@ -25,6 +25,8 @@ from lib import (
     db,
     debits,
     demo,
+    demo_fill,
+    demo_seed,
     issuing,
     mail_server,
     mandates,
@@ -184,10 +186,10 @@ def load_demo(given: argparse.Namespace) -> int:
         if given.customers is None:
             demo.load(conn, today=today)
         else:
-            demo.fill(conn, customers=given.customers, today=today, progress=_say)
+            demo_fill.fill(conn, customers=given.customers, today=today, progress=_say)
     if given.customers is not None:
-        demo.vacuum()
-    for role, username, password in demo.SIGN_INS:
+        demo_fill.vacuum()
+    for role, username, password in demo_seed.SIGN_INS:
         print(f"{role}: {username}, {password}")
     return 0
 

@@ -43,11 +43,8 @@ from lib import (
 )
 from lib.auth import Role
 from lib.clock import month_of, months_between, next_month
-from lib.demo_fill import fill, vacuum
-from lib.demo_seed import SIGN_INS, People, Row
+from lib.demo_seed import People, Row
 from lib.errors import Conflict
-
-__all__ = ["FIRST_MONTH", "SIGN_INS", "fill", "load", "vacuum"]
 
 FIRST_MONTH = date(2024, 12, 1)
 # A month is closed on this day of the next one, or on the Monday after.

@@ -15,8 +15,6 @@ from lib import months as month_close
 from lib.auth import Role, User
 from lib.clock import month_of, months_between, next_month
 
-# Which products each customer has: counted ones go up and down, options are off for some days now and then.
-_PRODUCTS = ("users", "ips", "archive", "mfa")
 # A month is closed on this day of the next one.
 _CLOSING_DAY = 5
 # So many months are rated at once: the ledger is read once for them, and their charges fit on any disk.

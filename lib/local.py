@@ -242,7 +242,7 @@ def _print_sign_ins() -> None:
     with db.transaction() as conn:
         known = {account.username for account in staff.accounts(conn) if account.enabled}
     print(f"\n{'role':10}{'user':12}password")
-    for role, username, password in demo.SIGN_INS:
+    for role, username, password in demo_seed.SIGN_INS:
         if username in known:
             print(f"{role:10}{username:12}{password}")
     print(flush=True)

@@ -282,8 +282,6 @@ number_counters = Table(
 )
 
 # ---------------------------------------------------------------- customers
-# Where the server's locale is C, lower() knows no letter beyond ASCII; these are those of Europe's names.
-_CAPITALS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽ"
 
 customers = Table(
     "customers",

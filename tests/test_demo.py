@@ -16,6 +16,7 @@ from lib import (
     customer_users,
     db,
     demo,
+    demo_fill,
     demo_seed,
     documents,
     invoices,
@@ -239,8 +240,8 @@ def test_who_acted_is_in_the_audit_log(company: Connection) -> None:
 
 def test_the_sign_ins_are_those_of_the_staff(company: Connection) -> None:
     hashes = {row.username: row for row in company.execute(text("SELECT username, role, password_hash FROM staff"))}
-    assert {(hashes[name].role, name) for name in hashes} == {(role, name) for role, name, _ in demo.SIGN_INS}
-    for _, name, password in demo.SIGN_INS:
+    assert {(hashes[name].role, name) for name in hashes} == {(role, name) for role, name, _ in demo_seed.SIGN_INS}
+    for _, name, password in demo_seed.SIGN_INS:
         passwords.require_good(password, username=name, field="password")
         assert passwords.matches(password, hashes[name].password_hash)
 
@@ -249,7 +250,7 @@ def test_it_goes_into_no_database_that_is_set_up(company: Connection) -> None:
     with pytest.raises(Conflict, match="set up already"):
         demo.load(company, today=TODAY)
     with pytest.raises(Conflict, match="set up already"):
-        demo.fill(company, customers=10, today=TODAY)
+        demo_fill.fill(company, customers=10, today=TODAY)
 
 
 def test_it_starts_with_its_first_month(conn: Connection) -> None:
@@ -284,7 +285,7 @@ def test_the_files_hold_nothing_that_is_never_read() -> None:
 
 
 def test_a_fill_obeys_the_rules(conn: Connection) -> None:
-    demo.fill(conn, customers=200, today=TODAY, months=6)
+    demo_fill.fill(conn, customers=200, today=TODAY, months=6)
     found = months.months(conn, today=TODAY)
     assert [(month.state, month.customers, month.issued) for month in found] == [
         ("open", 200, 0),

@@ -96,9 +96,7 @@ def _show(mail: Mail, view: View, *, ready: bool) -> None:
         if mail.body:
             with st.container(border=True):
                 st.markdown(f"**{ui.escaped(mail.subject)}**")
-                st.text(
-                    mail.body.replace("{link}", "(the link, only in the mail itself)").replace("{valid_until}", "…")
-                )
+                st.text(_without_link(mail.body))
         _draw_resend(mail, view, ready=ready)
 
     shown()
