@@ -41,12 +41,12 @@ def draw_adjustments(view: View) -> None:
         ui.empty("No adjustment yet.")
         return
     columns = {
-        "month": ui.text_column("Charged in", width=125, pinned=True),
-        "meant": ui.text_column("For", width=125),
-        "text": ui.text_column("Text on the invoice", width=270),
-        "amount": ui.figure_column(f"Net ({view.currency})", width=110),
-        "vat": ui.text_column("VAT", width=120),
-        "reason": ui.text_column("Reason", width=230),
+        "month": ui.text_column("Charged in", width=115, pinned=True),
+        "meant": ui.text_column("For", width=105),
+        "text": ui.text_column("Text on the invoice", width=235),
+        "amount": ui.figure_column(f"Net ({view.currency})", width=105),
+        "vat": ui.text_column("VAT", width=115),
+        "reason": ui.text_column("Reason", width=195),
         "by": ui.text_column("Added by", width=130),
     }
     ui.table([_row(one) for one in found], columns, key="adjustments_table", alt="Adjustments, the newest first")
