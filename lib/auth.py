@@ -7,6 +7,8 @@ from lib.errors import NotAllowed, NotFound
 
 
 class Role(StrEnum):
+    """What somebody of us is here to do; each has its row of permissions."""
+
     VIEWER = "viewer"
     SALES = "sales"
     FINANCE = "finance"

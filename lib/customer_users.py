@@ -314,6 +314,7 @@ def told(changes: Mapping[str, audit.Change]) -> dict[str, audit.Change]:
 
 
 def addressed(person: CustomerUser, language: str) -> str:
+    """How a mail in this language addresses the person."""
     return customer_user_fields.addressed(
         salutation=person.salutation, first_name=person.first_name, surname=person.surname, language=language
     )

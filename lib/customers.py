@@ -1,4 +1,4 @@
-"""Customers: their data, and who may write them (rows N2–N5, G3, S1).
+"""Customers: how a new one begins, and who may change what of its data (rows N2–N5, G3, S1).
 
 The row in `customers` is the state now; `lib/lifecycles.py` keeps its dated history, from which rating reads the days
 that count. What is done to a customer says `lib/customer_verbs.py`, what a state allows `lib/customer_states.py`.

@@ -6,7 +6,6 @@ Who asks is told the same whether the address signs in here or not, so that nobo
 from sqlalchemy import Connection, text
 
 from lib import (
-    audit,
     customer_user_fields,
     customer_users,
     customers,
@@ -56,7 +55,7 @@ def forgotten(conn: Connection, *, email: str) -> None:
         values={"name": customer_users.addressed(person, found.language)},
         customer_id=found.customer_id, link_id=links.create(conn, found.id, "password_reset"),
     )  # fmt: skip
-    _record(conn, "ask for new password", found.id, found.customer_id)
+    portal_sessions.record(conn, "ask for new password", found.id, found.customer_id)
 
 
 def accept(conn: Connection, secret: str, *, password: str, again: str) -> int:
@@ -79,7 +78,7 @@ def reset(conn: Connection, secret: str, *, password: str, again: str) -> int:
     _require_same(password, again)
     customer_users.rewrite(conn, user_id, {"password_hash": passwords.hashed(password)})
     sessions.end_portal(conn, person.customer_id, customer_user_id=user_id)
-    _record(conn, "set new password", user_id, person.customer_id)
+    portal_sessions.record(conn, "set new password", user_id, person.customer_id)
     return user_id
 
 
@@ -98,15 +97,9 @@ def change_own(
     customer_users.rewrite(conn, user.id, {"password_hash": passwords.hashed(password)})
     links.void(conn, user.id, "password_reset")
     portal_sessions.end_others(conn, user.id, keep=keep)
-    _record(conn, "changed own password", user.id, user.customer_id)
+    portal_sessions.record(conn, "changed own password", user.id, user.customer_id)
 
 
 def _require_same(password: str, again: str) -> None:
     if password != again:
         raise Invalid("The two passwords differ. Type the same one twice.", field="again")
-
-
-def _record(conn: Connection, action: str, user_id: int, customer_id: int) -> None:
-    audit.record(
-        conn, action, "customer user", user_id, user_id=None, customer_user_id=user_id, customer_id=customer_id
-    )

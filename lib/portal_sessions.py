@@ -70,7 +70,7 @@ def redeem(conn: Connection, secret: str, *, nonce: str) -> str | None:
         return None
     token = secrets.token_urlsafe(32)
     conn.execute(insert(sessions).values(token_hash=_hash(token), site=SITE, customer_user_id=used.id))
-    _record(conn, "signed in", used.id, used.customer_id)
+    record(conn, "signed in", used.id, used.customer_id)
     desk.tidy(conn)
     return token
 
@@ -114,7 +114,7 @@ def end(conn: Connection, token: str | None) -> None:
         {"token": _hash(token or "")},
     ).one_or_none()
     if ended is not None:
-        _record(conn, "signed out", ended.id, ended.customer_id)
+        record(conn, "signed out", ended.id, ended.customer_id)
 
 
 def end_others(conn: Connection, user_id: int, *, keep: str | None) -> int:
@@ -131,7 +131,8 @@ def end_others(conn: Connection, user_id: int, *, keep: str | None) -> int:
     return ended.rowcount
 
 
-def _record(conn: Connection, action: str, user_id: int, customer_id: int) -> None:
+def record(conn: Connection, action: str, user_id: int, customer_id: int) -> None:
+    """Note in the audit log what a customer's user did about signing in; of the same person, by the same person."""
     audit.record(
         conn, action, "customer user", user_id, user_id=None, customer_user_id=user_id, customer_id=customer_id
     )

@@ -20,6 +20,7 @@ MEANINGS = {
 
 @st.dialog("Add a person", icon=":material/person_add:")
 def add_person() -> None:
+    """Somebody new, with a first password to change unless a provider signs them in."""
     session.close_or_explain()
     key = st.session_state.setdefault("add_person_request", uuid4())
 
@@ -45,6 +46,7 @@ def add_person() -> None:
 
 @st.dialog("Reset the password", icon=":material/key:")
 def reset_password(person: staff.Account) -> None:
+    """A new first password for somebody, who has to change it at the next sign-in."""
     session.close_or_explain()
     key = st.session_state.setdefault("reset_password_request", uuid4())
     st.text(f"{person.name} ({person.username}) is signed out everywhere.")
@@ -66,6 +68,7 @@ def reset_password(person: staff.Account) -> None:
 
 @st.dialog("Change the role", icon=":material/badge:")
 def change_role(person: staff.Account) -> None:
+    """Another role for somebody, from their next sign-in on."""
     session.close_or_explain()
     st.text(f"{person.name} ({person.username}) signs in anew and then has the new role.")
 
@@ -83,6 +86,7 @@ def change_role(person: staff.Account) -> None:
 
 @st.dialog("E-mail address for signing in", icon=":material/mail:")
 def change_email(person: staff.Account) -> None:
+    """The address by which the sign-in provider knows somebody."""
     session.close_or_explain()
     st.text(f"{person.name} ({person.username}) signs in anew, at the company's sign-in service, by this address.")
 
@@ -113,6 +117,7 @@ def change_email(person: staff.Account) -> None:
 
 @st.dialog("Disable this person?", icon=":material/block:")
 def disable(person: staff.Account) -> None:
+    """The last question before somebody is shut out."""
     session.close_or_explain()
     st.text(f"{person.name} ({person.username}) is signed out at once and can't sign in. You can enable them again.")
     st.button(
@@ -127,6 +132,7 @@ def disable(person: staff.Account) -> None:
 
 @st.dialog("Reset the second factor?", icon=":material/phonelink_erase:")
 def reset_second_factor(person: staff.Account) -> None:
+    """The last question before somebody's second factor is forgotten."""
     session.close_or_explain()
     st.text(
         f"For a lost device. {person.name} ({person.username}) is signed out everywhere, and signs in with the "

@@ -19,7 +19,6 @@ from pages.shared.customer_view import View, not_charged
 MONTHS = 24
 # Rows of the table of months that are seen at once: the lines below it stay in sight.
 SHOWN = 12
-NO_PRICE = "no price"
 
 
 # ---------------------------------------------------------------------------------- forecast
@@ -51,7 +50,7 @@ def draw_forecast(view: View) -> None:
     with st.grid("auto", min_column_width=200):
         _card(view, "Total" if not blocked else "Total so far", ui.money(total), None, month)
         for one in charged:
-            amount = NO_PRICE if one.amount is None else ui.money(one.amount)
+            amount = ui.charge(one.amount)
             _card(view, ui.escaped(one.product), amount, one.product_id, month)
     _prepaid(view, month)
     draw_lines(view, month, key="forecast")
@@ -139,7 +138,7 @@ def _statement_row(one: Statement) -> dict[str, Any]:
     unbilled = "Unbilled" if one.final and one.amount else ui.NOTHING
     return {
         "month": ui.month(one.month),
-        "amount": NO_PRICE if one.amount is None else ui.money(one.amount),
+        "amount": ui.charge(one.amount),
         "state": [ui.word("final" if one.final else "forecast")],
         "invoice": one.invoice_number or ("Draft" if one.invoice_id else unbilled),
     }
@@ -221,7 +220,7 @@ def _line_row(line: Line, catalogue: dict[int, Product], keys: dict[int, str]) -
         "why": why,
         "units": ui.number(line.units),
         "price": ui.NOTHING if line.unit_price is None else prices.price_shown(line.unit_price),
-        "amount": NO_PRICE if line.amount is None else ui.money(line.amount),
+        "amount": ui.charge(line.amount),
     }
 
 

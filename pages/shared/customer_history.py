@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 import streamlit as st
 
@@ -59,8 +58,8 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
             "state": [ui.word(change.state)],
             "before": ui.NOTHING if change.first else _held(product, change.before),
             "after": _held(product, change.after),
-            "price_before": _price(change.price_before),
-            "price_after": _price(change.price_after),
+            "price_before": ui.charge(change.price_before),
+            "price_after": ui.charge(change.price_after),
             "difference": ui.signed(change.difference),
             "by": change.recorded_by,
             "at": ui.moment(change.recorded_at, view.zone),
@@ -93,7 +92,3 @@ def _held(product: Product, held: Holding) -> str:
     if product.kind == "ips":
         return f"{held.quantity:,} ({held.internal or 0:,} + {held.external or 0:,})"
     return customer_bookings.shown(product, held)
-
-
-def _price(value: Decimal | None) -> str:
-    return "no price" if value is None else ui.money(value)

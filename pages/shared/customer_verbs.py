@@ -72,20 +72,16 @@ def told(view: View, write: Callable[..., Any]) -> str:
     except BillingError as refusal:
         return ui.escaped(str(refusal))
     if all(effect.before == effect.after for effect in found):
-        amounts = ", ".join(f"{ui.month(effect.month)} {_amount(effect.after)}" for effect in found)
+        amounts = ", ".join(f"{ui.month(effect.month)} {ui.charge(effect.after)}" for effect in found)
         return f"Its charges don't change (net, {view.currency}): {amounts}."
     rows = "\n".join(f"- {ui.month(effect.month)}: {_change(effect)}" for effect in found)
     return f"Its charges, net in {view.currency}:\n{rows}"
 
 
-def _amount(value: Any) -> str:
-    return "no price" if value is None else ui.money(value)
-
-
 def _change(effect: Effect) -> str:
     if effect.before == effect.after:
-        return f"{_amount(effect.after)}, as before"
-    return f"{_amount(effect.before)} → **{_amount(effect.after)}**"
+        return f"{ui.charge(effect.after)}, as before"
+    return f"{ui.charge(effect.before)} → **{ui.charge(effect.after)}**"
 
 
 def _ask(

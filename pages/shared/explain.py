@@ -76,7 +76,7 @@ def _month(customer_id: int, month: date, currency: str) -> None:
     total = sum((one.amount or Decimal(0) for one in charged), Decimal("0.00"))
     unpriced = any(one.amount is None for one in charged)
     st.metric(f"{'Net amount so far' if unpriced else 'Net amount'} ({currency})", ui.money(total))
-    rows = [{"product": one.product, "amount": "no price" if one.amount is None else ui.money(one.amount)}
+    rows = [{"product": one.product, "amount": ui.charge(one.amount)}
             for one in charged]  # fmt: skip
     rows.append({"product": "Sum", "amount": ui.money(total)})
     chosen = [one.product_id for one in charged]

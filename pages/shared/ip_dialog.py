@@ -236,14 +236,10 @@ def draw_ranges(quote: Quote, *, key: str) -> None:
 
 
 def _change(effect: Effect) -> str:
-    before, after = (_amount(value) for value in (effect.before, effect.after))
+    before, after = (ui.charge(value) for value in (effect.before, effect.after))
     if effect.before == effect.after:
         return f"- {ui.month(effect.month)}: {after}, as before"
     return f"- {ui.month(effect.month)}: {before} → **{after}** ({ui.signed(effect.difference)})"
-
-
-def _amount(value: Any) -> str:
-    return "no price" if value is None else ui.money(value)
 
 
 def _book(desk: Desk, key: UUID) -> None:

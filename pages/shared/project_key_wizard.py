@@ -5,7 +5,6 @@ Each step keeps what was typed, so that *Back* loses nothing. Nothing is written
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from uuid import UUID, uuid4
 
 import streamlit as st
@@ -249,7 +248,8 @@ def _draw_summary(view: View, draft: Draft) -> None:
     if seen.pending:
         st.caption(":material/undo: IPs that are booked for later are taken back.")
     changes = "\n".join(
-        f"- {ui.month(effect.month)}: {_amount(effect.before)} → **{_amount(effect.after)}**" for effect in seen.effects
+        f"- {ui.month(effect.month)}: {ui.charge(effect.before)} → **{ui.charge(effect.after)}**"
+        for effect in seen.effects
     )
     st.markdown(f"All charges of the customer, net in {view.currency}:\n{changes}")
     st.caption(
@@ -277,10 +277,6 @@ def _draw_facts(view: View, draft: Draft, seen: Preview) -> None:
 
 def _instantly() -> None:
     st.session_state[_DRAFT].instantly = st.session_state[INSTANTLY]
-
-
-def _amount(value: Decimal | None) -> str:
-    return "no price" if value is None else ui.money(value)
 
 
 def _buttons(view: View, *, finish: bool = False) -> None:

@@ -94,6 +94,11 @@ def money(value: Decimal | None) -> str:
     return amounts.shown(value)
 
 
+def charge(value: Decimal | None) -> str:
+    """The amount of something that is charged; where there is none, what it lacks."""
+    return "no price" if value is None else money(value)
+
+
 def signed(change: Decimal | None) -> str:
     """+1,234.56 or −1,234.56; 0.00 without a sign, – where there is no amount."""
     if change is None:
