@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lib import audit, cards, clock, db, money, payments, stripe_account, stripe_client
 from lib.errors import AlreadyDone, BillingError, Conflict
-from lib.stripe_client import Refused, Unreachable
+from lib.stripe_client import Intent, Refused, Unreachable
 from lib.stripe_requests import DAY, DONE_WAITS, OPEN_WAITS, Claimed, claim, step, write
 from lib.tables import stripe_cards, stripe_requests
 
@@ -214,7 +214,7 @@ def _open_page(claimed: Claimed, page: stripe_client.Page) -> None:
                due_minutes=OPEN_WAITS[0])  # fmt: skip
 
 
-def _note_intent(claimed: Claimed, found: stripe_client.Intent) -> None:
+def _note_intent(claimed: Claimed, found: Intent) -> None:
     """Record what came in or went back since the last look."""
     with db.transaction() as conn:
         # The invoice first, as who asks for a payment does.
@@ -235,7 +235,8 @@ def _note_intent(claimed: Claimed, found: stripe_client.Intent) -> None:
             given |= {"invoice_id": payments.counted(conn, payment_id)[0]} if payment_id else {}
         if found.status == "succeeded":
             first = claimed.state != "done"
-            days = DONE_WAITS[0] if first else step(DONE_WAITS, claimed.attempts)
+            days = DONE_WAITS[0] if first or found.in_dispute else step(DONE_WAITS, claimed.attempts)
+            given["note"] = _with_dispute(given.get("note", held.note), claimed, found)
             write(conn, claimed, state="done", url="", due_minutes=days and days * DAY,
                    **given | ({"attempts": 0} if first else {}))  # fmt: skip
         elif found.status in ("canceled", "requires_payment_method", "requires_action", "requires_confirmation"):
@@ -245,12 +246,12 @@ def _note_intent(claimed: Claimed, found: stripe_client.Intent) -> None:
             write(conn, claimed, state="open", due_minutes=OPEN_WAITS[-1], **given)
 
 
-def _settle(conn: Connection, claimed: Claimed, found: stripe_client.Intent, before: int | None) -> tuple[Any, str]:
+def _settle(conn: Connection, claimed: Claimed, found: Intent, before: int | None) -> tuple[Any, str]:
     """Put the payment right: the former one is reversed, and one of what Stripe has now is recorded."""
     assert claimed.invoice_id is not None
     today = clock.today(conn)
     if before is not None:
-        why = f"Refunded by Stripe: {money.shown(found.refunded)} {claimed.currency}"
+        why = _why_back(claimed, found)
         try:
             payments.send_back(conn, before, reason=why, today=today)
         except AlreadyDone:
@@ -271,6 +272,30 @@ def _settle(conn: Connection, claimed: Claimed, found: stripe_client.Intent, bef
     return payment_id, (
         f"{money.shown(found.net - left)} {claimed.currency} more came in than was open. Refund it at Stripe."
     )
+
+
+def _why_back(claimed: Claimed, found: Intent) -> str:
+    """Why the payment that was recorded is not the one that there is now."""
+    said = []
+    if found.refunded:
+        said.append(f"Refunded by Stripe: {money.shown(found.refunded)} {claimed.currency}")
+    if found.disputed:
+        said.append(f"{cards.DISPUTED}: {money.shown(found.disputed)} {claimed.currency} taken back by Stripe")
+    return "; ".join(said) or "The dispute was won: all of it is there again"
+
+
+def _with_dispute(note: str, claimed: Claimed, found: Intent) -> str:
+    """The note that a request has with its dispute, in place of what was said of it before."""
+    note = "" if note.startswith((cards.DISPUTED, cards.LOST)) else note
+    if not found.disputed:
+        return note
+    amount = f"{money.shown(found.disputed)} {claimed.currency}"
+    said = (
+        f"{cards.DISPUTED}: Stripe took {amount} back. Answer it in Stripe’s dashboard."
+        if found.in_dispute
+        else f"{cards.LOST}: {amount} went back to the cardholder. The invoice is open again."
+    )
+    return f"{said} {note}".strip()
 
 
 def _refused(claimed: Claimed, refusal: Refused) -> None:

@@ -22,6 +22,8 @@ KINDS = {"setup": "Save a card", "payment": "Pay link", "charge": "Charge of the
 STATES = {"new": "Asked for", "open": "Open", "done": "Done", "failed": "Failed", "expired": "Expired"}
 # What still can come of something.
 OPEN = ("new", "open")
+# How the note begins of a payment that its cardholder's bank took back, until it is decided and after it was lost.
+DISPUTED, LOST = "Disputed by the cardholder", "The dispute was lost"
 # While a click does it, no worker takes it.
 _AT_ONCE = "1 minute"
 _CENTS = 2

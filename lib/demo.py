@@ -101,6 +101,7 @@ def _close(loading: _Loading, today: date) -> None:
     """Approve, issue, lock. Drafts that lack something hold their month open until they are completed."""
     conn, finance = loading.conn, loading.people[Role.FINANCE]
     _collect(loading, today)
+    demo_payments.enter(conn, loading.people, today=today)
     month = next_month(month_of(today), by=-1)
     months.approve(conn, month, today=today, user=finance)
     # Nothing is committed yet, so the server gathers no statistics by itself.

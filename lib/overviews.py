@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import charges, customer_statuses, db, kept_figures, periods, quota_warnings, term_amounts
+from lib import cards, charges, customer_statuses, db, kept_figures, periods, quota_warnings, term_amounts
 from lib.auth import Permission, User, require
 from lib.clock import month_of, months_between, next_month
 from lib.clock import today as today_of
@@ -280,6 +280,10 @@ _NOTICES = {
         Permission.READ,
     ),
     "duties": ("SELECT FROM duties WHERE signed_off_at IS NULL", Permission.READ),
+    "disputes": (
+        f"SELECT FROM stripe_requests WHERE due_at IS NOT NULL AND note LIKE '{cards.DISPUTED}%'",
+        Permission.RECORD_PAYMENTS,
+    ),
     "failed_mails": ("SELECT FROM mails WHERE state = 'failed'", Permission.EDIT_SETTINGS),
     "quota_warnings": (
         f"SELECT FROM customers c WHERE c.erased_at IS NULL AND {quota_warnings.WARNED}",

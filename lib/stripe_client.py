@@ -5,7 +5,7 @@ Nothing here touches the database, and no card number passes through: cards are 
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +20,8 @@ VARIABLE = "MANDANT_STRIPE_API"
 # A person waits for it; the worker's lease is longer than all calls of one row together.
 TIMEOUT_SECONDS = 20
 CENTS = 100
+# A dispute in one of these states has taken the money back for the time being; an inquiry (warning_…) takes none.
+_UNDECIDED = ("needs_response", "under_review")
 # It tells each request by name; failures are told by who asked.
 logging.getLogger("stripe").setLevel(logging.ERROR)
 
@@ -65,12 +67,17 @@ class Session:
 
 @dataclass(frozen=True)
 class Intent:
-    """A payment at Stripe: its status, what came in less what went back, and why it was declined."""
+    """A payment at Stripe: its status, what came in less what went back, and why it was declined.
+
+    `disputed` is what cardholders took back by their banks; `in_dispute` says that this is not decided yet.
+    """
 
     id: str
     status: str
     net: Decimal
     refunded: Decimal
+    disputed: Decimal
+    in_dispute: bool
     problem: str
 
 
@@ -164,10 +171,16 @@ def session(secret: str, reference: str) -> Session:
 
 
 def intent(secret: str, name: str) -> Intent:
-    """What became of a payment."""
+    """What became of a payment; Stripe is asked about disputes only where it says that there was one."""
     params: Any = {"expand": ["latest_charge"]}
     with _explained():
-        return _intent(_client(secret).v1.payment_intents.retrieve(name, params))
+        client = _client(secret)
+        found = client.v1.payment_intents.retrieve(name, params)
+        charged = found.to_dict().get("latest_charge") or {}
+        if isinstance(charged, str) or not charged.get("disputed"):
+            return _intent(found)
+        disputes = client.v1.disputes.list({"payment_intent": name, "limit": 100})
+        return _intent(found, [one.to_dict() for one in disputes.data])
 
 
 def close_page(secret: str, reference: str) -> None:
@@ -222,15 +235,18 @@ def _card(method: Any) -> Card:
     )
 
 
-def _intent(answer: stripe.PaymentIntent) -> Intent:
+def _intent(answer: stripe.PaymentIntent, disputes: Sequence[dict[str, Any]] = ()) -> Intent:
     found = answer.to_dict()
     charged = found.get("latest_charge") or {}
     refunded = Decimal(int(charged.get("amount_refunded") or 0)) / CENTS if not isinstance(charged, str) else Decimal(0)
     received = Decimal(int(found.get("amount_received") or 0)) / CENTS
+    taken = [one for one in disputes if one["status"] in (*_UNDECIDED, "lost")]
+    disputed = sum((Decimal(int(one["amount"])) / CENTS for one in taken), Decimal(0))
     failure = found.get("last_payment_error") or {}
     return Intent(
-        str(found["id"]), str(found["status"]), received - refunded, refunded, str(failure.get("message") or "")
-    )
+        str(found["id"]), str(found["status"]), max(received - refunded - disputed, Decimal(0)), refunded, disputed,
+        any(one["status"] in _UNDECIDED for one in taken), str(failure.get("message") or ""),
+    )  # fmt: skip
 
 
 @contextmanager

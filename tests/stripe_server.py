@@ -1,7 +1,7 @@
 """A small Stripe on loopback, for the official client: it remembers, and a browser can pay on its pages.
 
-Customers, Checkout in its two modes, payments, refunds, cards, idempotency keys, and events signed as Stripe does. A
-card decides by its number what becomes of a payment: the numbers are those that Stripe documents for tests.
+Customers, Checkout in its two modes, payments, refunds, disputes, cards, idempotency keys, and events signed as Stripe
+does. A card decides by its number what becomes of a payment: the numbers are those that Stripe documents for tests.
 """
 
 import json
@@ -84,6 +84,22 @@ class Stripe:
         charge["amount_refunded"] += charge["amount"] - charge["amount_refunded"] if cents is None else cents
         self.tell("charge.refunded", charge)
 
+    def dispute(self, intent_id: str, cents: int | None = None, *, status: str = "needs_response") -> Object:
+        """A cardholder has the bank take it back, all or a part; a `warning_needs_response` only asks."""
+        charge = self.objects[self.objects[intent_id]["latest_charge"]]
+        charge["disputed"] = True
+        made = self._add(
+            "dp", "dispute", amount=charge["amount"] if cents is None else cents, status=status,
+            charge=charge["id"], payment_intent=intent_id,
+        )  # fmt: skip
+        self.tell("charge.dispute.created", made)
+        return made
+
+    def decide(self, dispute: Object, status: str) -> None:
+        """The bank decides: won or lost."""
+        dispute["status"] = status
+        self.tell("charge.dispute.closed", dispute)
+
     def tell(self, kind: str, about: Object, **more: Any) -> Object:
         """An event of this kind; it is kept, and delivered by whoever plays the network."""
         made = self._add("evt", "event", type=kind, data={"object": dict(about)}, livemode=False, **more)
@@ -158,6 +174,13 @@ class Stripe:
             intent["latest_charge"] = self._get(intent["latest_charge"])
         return intent
 
+    def _list_disputes(self, given: Object) -> Object:
+        named = given["payment_intent"]
+        found = [
+            one for one in self.objects.values() if (one["object"], one.get("payment_intent")) == ("dispute", named)
+        ]
+        return {"object": "list", "data": found, "has_more": False, "url": "/v1/disputes"}
+
     def _detach(self, name: str, _: Object) -> Object:
         method = self._get(name)
         method["customer"] = None
@@ -206,6 +229,7 @@ _ROUTES = [
     ("POST /v1/checkout/sessions/([^/]+)/expire", "_expire_session"),
     ("POST /v1/payment_intents", "_make_intent"),
     ("GET /v1/payment_intents/([^/]+)", "_read_intent"),
+    ("GET /v1/disputes", "_list_disputes"),
     ("POST /v1/payment_methods/([^/]+)/detach", "_detach"),
 ]
 

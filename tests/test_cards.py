@@ -22,6 +22,7 @@ from lib import (
     erasures,
     invoices,
     mandates,
+    overviews,
     payment_methods,
     payments,
     stripe_account,
@@ -259,6 +260,93 @@ def test_a_refund_reverses_in_full_or_in_part(company: Company, fake: Stripe) ->
     look()  # this time the webhook is lost
     assert sum(amount for amount, _ in paid(company)) == 0
     assert invoice(company).state == "issued"
+
+
+def pay(company: Company, fake: Stripe) -> str:
+    """Ada's invoice is paid by its link; returns Stripe's name of the payment."""
+    fake.type_card(link(company), GOOD)
+    look()
+    assert paid(company) == [(GROSS, "System")]
+    return str(fake.events[-1]["data"]["object"]["payment_intent"])
+
+
+def noticed(company: Company) -> dict[str, int]:
+    """What finance is told to look at; sales is not told of disputes."""
+    with db.transaction() as conn:
+        sales = overviews.attention(conn, today=TODAY, user=company.people[Role.SALES])
+        assert "disputes" not in {one.name for one in sales}
+        return {one.name: one.count for one in overviews.attention(conn, today=TODAY, user=company.finance)}
+
+
+@pytest.mark.row("B9")
+def test_a_dispute_opens_the_invoice_and_one_that_is_won_pays_it_again(company: Company, fake: Stripe) -> None:
+    dispute = fake.dispute(pay(company, fake))
+    assert [deliver(fake.events[-1]), deliver(fake.events[-1])] == ["noted", "again"]
+    work()
+    assert paid(company) == [(GROSS, "System"), (-GROSS, "System")]
+    assert invoice(company).state == "issued"
+    assert asked(company).note.startswith("Disputed by the cardholder: Stripe took 53.55 EUR back.")
+    with db.transaction() as conn:
+        reversal = payments.payments_of(conn, invoice(company).id)[1]
+    assert reversal.reason == "Disputed by the cardholder: 53.55 EUR taken back by Stripe"
+    assert reversal.paid_on == TODAY
+    assert noticed(company)["disputes"] == 1
+    look()
+    assert len(paid(company)) == 2
+    fake.decide(dispute, "won")
+    deliver(fake.events[-1])
+    work()
+    assert paid(company)[2:] == [(GROSS, "System")]
+    assert (invoice(company).state, asked(company).note) == ("paid", "")
+    assert "disputes" not in noticed(company)
+
+
+@pytest.mark.row("B9")
+def test_a_lost_dispute_stays_open_also_where_no_webhook_comes(company: Company, fake: Stripe) -> None:
+    dispute = fake.dispute(pay(company, fake), 1000)
+    look()
+    assert paid(company)[1:] == [(-GROSS, "System"), (Decimal("43.55"), "System")]
+    assert invoice(company).state == "partly_paid"
+    with db.transaction() as conn:  # while it is undecided, Stripe is asked every day
+        assert conn.scalar(text("SELECT due_at < now() + interval '25 hours' FROM stripe_requests WHERE note <> ''"))
+    fake.decide(dispute, "lost")
+    look()
+    assert len(paid(company)) == 3
+    assert asked(company).note.startswith("The dispute was lost: 10.00 EUR went back to the cardholder.")
+    assert "disputes" not in noticed(company)
+    with db.transaction() as conn:
+        assert [one.id for one in cards.to_look_at(conn)] == [asked(company).id]
+
+
+@pytest.mark.row("B9")
+def test_disputes_told_in_any_order_end_as_stripe_says(company: Company, fake: Stripe) -> None:
+    """The end before the beginning, an inquiry that takes nothing, and a refund beside."""
+    name = pay(company, fake)
+    fake.dispute(name, status="warning_needs_response")
+    look()
+    assert paid(company) == [(GROSS, "System")]
+    dispute = fake.dispute(name, 2000)
+    fake.refund(name, 1000)
+    fake.decide(dispute, "won")
+    for event in reversed(fake.events):
+        deliver(event)
+        work()
+    assert sum(amount for amount, _ in paid(company)) == Decimal("43.55")
+    assert asked(company).note == ""
+
+
+@pytest.mark.row("B9")
+def test_what_was_paid_meanwhile_is_too_much_once_the_dispute_is_won(company: Company, fake: Stripe) -> None:
+    dispute = fake.dispute(pay(company, fake))
+    look()
+    with db.transaction() as conn:
+        payments.settle(
+            conn, [invoice(company).id], paid_on=TODAY, method="bank_transfer", today=TODAY, user=company.finance
+        )
+    fake.decide(dispute, "won")
+    look()
+    assert asked(company).note == "53.55 EUR more came in than was open. Refund it at Stripe."
+    assert sum(amount for amount, _ in paid(company)) == GROSS
 
 
 def test_events_out_of_order_are_harmless(company: Company, fake: Stripe) -> None:

@@ -54,6 +54,10 @@ SHOWN = {
     "duties": Shown(
         "1 duty of ours is not signed off", "{} duties of ours are not signed off", "task_alt", "deletions.py", {}
     ),
+    "disputes": Shown(
+        "1 payment by card is disputed", "{} payments by card are disputed", "credit_card_off", "payment_methods.py",
+        {"tab": "Credit card"},
+    ),
     "failed_mails": Shown(
         "1 mail failed", "{} mails failed", "unsubscribe", "jobs.py", {"job_kind": "Mail", "job_state": "Failed"}
     ),
