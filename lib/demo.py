@@ -18,6 +18,7 @@ from sqlalchemy import Row as Selected
 from lib import (
     adjustments,
     bookings,
+    cancellations,
     close_drafts,
     contacts,
     customer_users,
@@ -261,7 +262,7 @@ def _invoice(loading: _Loading, today: date, row: Row) -> None:
     month = demo_seed.day(row["month"])
     draft = None
     if "cancel" in actions and month:
-        issuing.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
+        cancellations.cancel(conn, _document(conn, customer_id, month), reason=row["reason"], today=today, user=user)
     if "draft again" in actions and month:
         draft = close_drafts.draft_unbilled(conn, customer_id, month, user=user)
     if "write" in actions:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lib import collection_notices, contacts, late_renewals
 from lib.errors import NotFound
-from lib.layouts import Buyer, Carried, Document, Line, Original, Seller, Tax
+from lib.papers import Buyer, Carried, Document, Line, Original, Seller, Tax
 from lib.rendering import rendered
 from lib.tables import company, customers, documents, invoice_lines, invoice_taxes, invoices, sellers
 

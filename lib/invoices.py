@@ -1,5 +1,5 @@
 """Documents: what the list and a document's page show (rows S1, S3). Drafts are written in `lib/drafts.py`,
-issued and cancelled in `lib/issuing.py`.
+issued in `lib/issuing.py`, cancelled in `lib/cancellations.py`.
 """
 
 from dataclasses import dataclass

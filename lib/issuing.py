@@ -1,8 +1,7 @@
-"""Issuing and cancelling: gapless numbers, frozen sides, § 14 (4) UStG complete (rows S3, B1).
+"""Issuing: gapless numbers, frozen sides, § 14 (4) UStG complete (rows S3, B1).
 
 Issuing is one transaction: claim the drafts, check what the law demands, lock the series, take the
-numbers, freeze seller and buyer. A cancellation names its original and copies its rates and amounts
-negated.
+numbers, freeze seller and buyer. Documents are cancelled in `lib/cancellations.py`.
 """
 
 from collections.abc import Sequence
@@ -12,13 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import advance_invoices, audit, collection_notices, contacts, drafts, terms, vat
+from lib import advance_invoices, audit, collection_notices, contacts, drafts, vat
 from lib.auth import Permission, User, require
 from lib.clock import next_month
-from lib.db import conflicts
-from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
-from lib.fields import line as text_line
-from lib.invoices import STATES
+from lib.errors import Conflict, Invalid, NotFound
 
 # The address that the document goes to. Alias c is customers.
 _BILLING = {
@@ -140,52 +136,6 @@ def issue_month(conn: Connection, month: date, *, today: date, user: User) -> Is
     return _issue(conn, condition, {"month": month}, today=today, user=user)
 
 
-def cancel(conn: Connection, invoice_id: int, *, reason: str, today: date, user: User) -> int:
-    """Cancel an issued document by a cancellation invoice that names it; returns the new document's id.
-
-    Its charges of the month close become unbilled, a term that waits for its payment is void. Rates and amounts are
-    copied negated.
-    """
-    require(user, Permission.EDIT_INVOICES)
-    reason = text_line(reason, field="reason", label="The reason", required=True)
-    return cancel_one(conn, invoice_id, reason=reason, today=today, user=user)
-
-
-def cancel_one(
-    conn: Connection, invoice_id: int, *, reason: str, printed: str = "", today: date, user: User | None
-) -> int:
-    """`cancel` for what a payment has made necessary, with a reason that is `printed` on the cancellation, too."""
-    original = conn.execute(
-        text("SELECT id, kind, state, number, customer_id FROM invoices WHERE id = :id FOR UPDATE"), {"id": invoice_id}
-    ).one_or_none()
-    if original is None:
-        raise NotFound("This document does not exist.")
-    if original.kind == "cancellation":
-        raise Conflict("A cancellation is not cancelled. Write a new invoice instead.")
-    if original.state == "draft":
-        raise Conflict("A draft is deleted, not cancelled.")
-    if original.state == "cancelled":
-        raise AlreadyDone(f"{original.number} was already cancelled.")
-    if original.state in ("partly_paid", "paid"):
-        raise Conflict(f"{original.number} has payments. Reverse them first, then cancel it.")
-    if original.state != "issued":
-        raise Conflict(f"{original.number} is {STATES[original.state].lower()} and can't be cancelled.")
-    terms.require_cancellable(conn, invoice_id, today=today)
-    with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
-        cancellation_id = _copy_negated(conn, invoice_id, printed=printed, today=today, user=user)
-    _number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
-    drafts.release(conn, invoice_id)
-    terms.void_waiting(conn, invoice_id, deleted=False, user=user)
-    conn.execute(
-        text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}
-    )
-    audit.record(
-        conn, "cancelled", "invoice", invoice_id, user_id=_id(user), customer_id=original.customer_id,
-        changes={"state": (STATES["issued"], STATES["cancelled"]), "reason": (None, reason)},
-    )  # fmt: skip
-    return cancellation_id
-
-
 def issue_one(conn: Connection, invoice_id: int, *, today: date, user: User | None) -> str:
     """Issue a draft that a payment has made necessary, and return its number. Raises Conflict with what it lacks.
 
@@ -222,7 +172,7 @@ def _issue(conn: Connection, condition: str, values: dict[str, Any], *, today: d
     complete = f"{condition} AND NOT i.id = ANY(CAST(:blocked AS bigint[]))"
     values = values | {"blocked": [draft.invoice_id for draft in blocked]}
     collection_notices.freeze(conn, _BUYER, complete, values, today=today)
-    return _number(conn, complete, values, today=today, user=user, action="issue", blocked=blocked)
+    return number(conn, complete, values, today=today, user=user, action="issue", blocked=blocked)
 
 
 def lacks(conn: Connection, invoice_id: int, *, today: date) -> list[str]:
@@ -297,7 +247,7 @@ def _blocked(
     return [Blocked(row.id, row.customer, list(row.missing)) for row in found]
 
 
-def _number(
+def number(
     conn: Connection,
     condition: str,
     values: dict[str, Any],
@@ -329,7 +279,7 @@ def _number(
                    format('{"number": [null, "%s"], "gross": [null, "%s"]}', number, gross)::jsonb AS changes
               FROM issued ORDER BY kind DESC, number_index""",
         values=issued,
-        user_id=_id(user),
+        user_id=user.id if user else None,
     )
     total = sum(row.drafts for row in counts)
     series = [_ends(conn, kind, today.year, first_index[kind] + 1, last[kind]) for kind in first_index]
@@ -375,42 +325,6 @@ def _frozen_seller(conn: Connection) -> int:
                  WHERE s.content <@ to_jsonb(o) AND s.logo IS NOT DISTINCT FROM o.logo ORDER BY s.id DESC LIMIT 1""")
     ).scalar_one()
     return seller_id
-
-
-def _id(user: User | None) -> int | None:
-    return None if user is None else user.id
-
-
-def _copy_negated(conn: Connection, invoice_id: int, *, printed: str, today: date, user: User | None) -> int:
-    values = {"id": invoice_id, "today": today, "user_id": _id(user), "printed": printed}
-    copy_id: int = conn.execute(
-        text("""
-            INSERT INTO invoices (kind, customer_id, cancels_id, due_on, service_from, service_until, language,
-                                  currency, purchase_order, net, vat, gross, vat_category, created_by,
-                                  advance_period, intro)
-            SELECT 'cancellation', customer_id, id, :today, service_from, service_until, language, currency,
-                   purchase_order, -net, -vat, -gross, vat_category, :user_id, advance_period, :printed
-              FROM invoices WHERE id = :id RETURNING id"""),
-        values,
-    ).scalar_one()
-    values["copy"] = copy_id
-    conn.execute(
-        text("""
-            INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
-                                       unit_price, amount, vat_rate, service_from, service_until, vat_treatment,
-                                       exempt_reason)
-            SELECT :copy, position, product_id, from_close, name, detail, -quantity, unit,
-                   unit_price, -amount, vat_rate, service_from, service_until, vat_treatment, exempt_reason
-              FROM invoice_lines WHERE invoice_id = :id"""),
-        values,
-    )
-    # The buyer of the original, not of today: the cancellation mirrors the document it names.
-    conn.execute(
-        text("""UPDATE invoices n SET buyer = o.buyer, vat_evidence = o.vat_evidence
-                  FROM invoices o WHERE o.id = :id AND n.id = :copy"""),
-        values,
-    )
-    return copy_id
 
 
 def reverse_charge_deadline(month: date) -> date:

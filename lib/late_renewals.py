@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import advance_invoices, audit, issuing, payment_rows, terms
+from lib import advance_invoices, audit, cancellations, issuing, payment_rows, terms
 from lib.auth import Permission, User, require
 from lib.document_words import day as day_in
 from lib.errors import BillingError, Conflict
@@ -29,6 +30,19 @@ _REASON = {
 # The day on which a document was paid in full. Alias i is invoices.
 _PAID_ON = """(SELECT max(p.paid_on) FROM payments p WHERE p.invoice_id = i.id AND p.amount > 0
                   AND NOT EXISTS (SELECT FROM payments r WHERE r.reverses_id = p.id))"""
+
+# Renewals that were paid in full, too late: they wait to begin, or began late because nothing could be issued. One that
+# began in time, went unpaid and was paid again is none of them.
+_LATE = f"""
+  FROM terms t
+  JOIN invoices i ON i.id = t.invoice_id
+  JOIN terms f ON f.id = t.follows_id
+  JOIN products p ON p.id = f.product_id
+ WHERE i.kind = 'invoice' AND i.state = 'paid' AND i.issued_on < f.until_day AND {_PAID_ON} > f.until_day
+   AND (t.state = 'waiting' OR t.state = 'active' AND t.from_day > f.until_day) AND t.withdrawn_at IS NULL
+   AND NOT EXISTS (SELECT FROM terms n WHERE t.id IN (n.follows_id, n.replaces_id) AND n.state <> 'void')"""
+# For counting those that `still_waiting` lists.
+WAITING = f"SELECT {_LATE} AND t.state = 'active'"
 
 
 @dataclass(frozen=True)
@@ -89,20 +103,21 @@ def paid_late(conn: Connection, invoice_ids: Sequence[int]) -> list[Late]:
 
     What could not be at once stays so once its term was withdrawn, or something was invoiced that follows it.
     """
+    return _late(conn, "i.id = ANY(CAST(:ids AS bigint[]))", ids=list(invoice_ids))
+
+
+def still_waiting(conn: Connection, *, limit: int = 50) -> list[Late]:
+    """All documents that were paid late and could not be issued again when they were, the oldest first."""
+    return _late(conn, "t.state = 'active'", limit=limit)
+
+
+def _late(conn: Connection, narrowed: str, *, limit: int | None = None, **values: Any) -> list[Late]:
     found = conn.execute(
         text(f"""
             SELECT i.id AS invoice_id, i.number, i.language, i.customer_id, t.id AS term_id, p.name_en AS before,
-                   f.until_day - 1 AS ended_on, {_PAID_ON} AS paid_on
-              FROM terms t
-              JOIN invoices i ON i.id = t.invoice_id
-              JOIN terms f ON f.id = t.follows_id
-              JOIN products p ON p.id = f.product_id
-             WHERE i.id = ANY(CAST(:ids AS bigint[])) AND i.kind = 'invoice' AND i.state = 'paid'
-               AND t.state IN ('waiting', 'active') AND i.issued_on < f.until_day AND {_PAID_ON} > f.until_day
-               AND t.withdrawn_at IS NULL
-               AND NOT EXISTS (SELECT FROM terms n WHERE t.id IN (n.follows_id, n.replaces_id) AND n.state <> 'void')
-             ORDER BY i.id"""),
-        {"ids": list(invoice_ids)},
+                   f.until_day - 1 AS ended_on, coalesce(t.from_day, {_PAID_ON}) AS paid_on
+              {_LATE} AND {narrowed} ORDER BY i.id LIMIT :limit"""),
+        values | {"limit": limit},
     )
     return [Late(**row._mapping) for row in found]
 
@@ -148,7 +163,7 @@ def replace(conn: Connection, late: Late, *, today: date, user: User | None) -> 
         paid=day_in(late.language, late.paid_on), ended=day_in(late.language, late.ended_on), number=number
     )
     reason = f"Paid on {late.paid_on}, after {late.before} had ended on {late.ended_on}: issued again as {number}"
-    issuing.cancel_one(conn, late.invoice_id, reason=reason, printed=printed, today=today, user=user)
+    cancellations.cancel_one(conn, late.invoice_id, reason=reason, printed=printed, today=today, user=user)
     carried = payment_rows.put_on(conn, new_id, taken, origin=late.number, user_id=user_id)
     return Replaced(new_id, carried.moved)
 

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lib import layouts
 from lib.errors import Invalid
-from lib.layouts import Document
+from lib.papers import Document
 
 TEMPLATE = Path(__file__).parent / "templates" / "invoice.typ"
 LARGEST_LOGO = 500_000  # bytes; it is in every PDF that is kept

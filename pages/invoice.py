@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import clock, documents, drafts, invoices, issuing, settings, vat
+from lib import cancellations, clock, documents, drafts, invoices, issuing, settings, vat
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine, Tax
@@ -46,7 +46,7 @@ def _remove(draft: Invoice) -> None:
 def _cancel(document: Invoice, today: date) -> None:
     reason = st.session_state.get("cancel_reason", "")
     if session.attempt(
-        issuing.cancel, document.id, reason=reason, today=today, success=f"{document.number} is cancelled."
+        cancellations.cancel, document.id, reason=reason, today=today, success=f"{document.number} is cancelled."
     ):
         st.session_state["invoice_next"] = session.result()
 

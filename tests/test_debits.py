@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from lib import (
     audit,
     bank_days,
+    cancellations,
     checks,
     collection_notices,
     customers,
@@ -25,7 +26,6 @@ from lib import (
     erasures,
     invoice_mails,
     invoices,
-    issuing,
     mandates,
     payment_methods,
     payments,
@@ -237,7 +237,7 @@ def test_an_invoice_announces_its_debit_for_ever(conn: Connection, ready: Compan
 
 
 def test_a_cancellation_and_a_draft_announce_no_more_than_they_know(conn: Connection, ready: Company) -> None:
-    cancellation = issuing.cancel(
+    cancellation = cancellations.cancel(
         conn, invoice_of(conn, ready.with_users).id, reason="wrong", today=TODAY, user=ready.finance
     )
     assert "ziehen wir" not in text_of(documents.pdf(conn, cancellation)[1])
@@ -434,7 +434,7 @@ def test_what_was_paid_otherwise_meanwhile_is_left_and_said(conn: Connection, re
 
 def test_a_cancelled_invoice_is_left_and_said(conn: Connection, ready: Company) -> None:
     run_id = make(conn, ready)
-    issuing.cancel(conn, invoice_of(conn, ready.with_users).id, reason="Wrong", today=MADE, user=ready.finance)
+    cancellations.cancel(conn, invoice_of(conn, ready.with_users).id, reason="Wrong", today=MADE, user=ready.finance)
     assert debits.collect(conn, run_id, today=COLLECT, user=ready.finance).left == ["RE-2026-00001 is cancelled"]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from lib import documents, tables
 from lib.errors import NotFound
-from lib.layouts import Document
+from lib.papers import Document
 
 # The check of the billing rules: 300 IPs cost 460.00. Text, quantity, unit price, amount.
 TIERS = (("Bereich 1–50", 50, "2", 100), ("Bereich 51–250", 200, "1.5", 300), ("Bereich 251–500", 50, "1.2", 60))

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from lib import charges, db, invoices, issuing, months, periods, postgres
+from lib import cancellations, charges, db, invoices, issuing, months, periods, postgres
 from lib.auth import Role
 from tests import closes, databases, ledgers, people
 from tests.beginnings import Begin
@@ -142,14 +142,14 @@ def test_a_database_killed_in_mid_close_comes_back_with_nothing_half_done() -> N
             with db.transaction() as conn:
                 assert closes.count(conn, "invoices", "state = 'issued'") == CUSTOMERS
             with db.transaction() as conn:
-                issuing.cancel(conn, newest(), reason="now", today=TODAY, user=made.finance)
+                cancellations.cancel(conn, newest(), reason="now", today=TODAY, user=made.finance)
                 assert "ST-2026-00001" in closes.numbers(conn)
 
 
 def cancel_without_power(folder: Path, made: Company) -> None:
     """Cancel a document; the database goes before it is committed."""
     with db.transaction() as conn:
-        issuing.cancel(conn, newest(), reason="the plug again", today=TODAY, user=made.finance)
+        cancellations.cancel(conn, newest(), reason="the plug again", today=TODAY, user=made.finance)
         kill_server(folder)
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, customers, drafts, invoice_mails, invoices, issuing, mail_server, mails
+from lib import audit, cancellations, customers, drafts, invoice_mails, invoices, mail_server, mails
 from lib.auth import Role, User
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes
@@ -81,7 +81,7 @@ def test_an_english_document_is_written_to_in_english(conn: Connection, begun: C
 
 
 def test_a_cancellation_asks_for_no_money(conn: Connection, company: Company, issued: int) -> None:
-    other = issuing.cancel(conn, issued, reason="x", today=TODAY, user=company.finance)
+    other = cancellations.cancel(conn, issued, reason="x", today=TODAY, user=company.finance)
     found = invoice_mails.prepared(conn, other)
     assert found.subject == "Stornorechnung ST-2026-00001 von Muster IT GmbH"
     assert "über −53,55 EUR" in found.body and "überweisen" not in found.body
@@ -250,7 +250,7 @@ def test_a_month_in_many_parts_says_how_far_it_is(
 
 
 def test_cancelled_documents_are_left_out_of_a_month(conn: Connection, company: Company, issued: int) -> None:
-    issuing.cancel(conn, issued, reason="x", today=TODAY, user=company.finance)
+    cancellations.cancel(conn, issued, reason="x", today=TODAY, user=company.finance)
     assert invoice_mails.month_survey(conn, closes.JUNE).to_send == 0
 
 

@@ -11,7 +11,19 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import adjustments, audit, close_drafts, customers, db, drafts, invoices, issuing, settings, vat_rates
+from lib import (
+    adjustments,
+    audit,
+    cancellations,
+    close_drafts,
+    customers,
+    db,
+    drafts,
+    invoices,
+    issuing,
+    settings,
+    vat_rates,
+)
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from lib.invoices import Filters
@@ -158,7 +170,7 @@ def test_other_roles_issue_and_cancel_nothing(conn: Connection, company: Company
     with pytest.raises(NotAllowed):
         issuing.issue(conn, [draft(conn, company)], today=TODAY, user=company.people[role])
     with pytest.raises(NotAllowed):
-        issuing.cancel(conn, document, reason="x", today=TODAY, user=company.people[role])
+        cancellations.cancel(conn, document, reason="x", today=TODAY, user=company.people[role])
 
 
 # ---------------------------------------------------------------------------------- what was issued stays
@@ -189,7 +201,9 @@ def test_a_cancellation_copies_the_original_negated_and_recomputes_nothing(conn:
     lines = [line("0.13", name=f"Line {index}") for index in range(10)] + [line("0.5", quantity="-1")]
     original = issued(conn, company, *lines)
     edit_customer(conn, company, company.with_users, name="Umbenannt GmbH", country="CH", tax_number="CHE-107.787.577")
-    cancellation = issuing.cancel(conn, original, reason="wrong customer", today=date(2026, 8, 1), user=company.finance)
+    cancellation = cancellations.cancel(
+        conn, original, reason="wrong customer", today=date(2026, 8, 1), user=company.finance
+    )
     before, after = invoices.invoice(conn, original), invoices.invoice(conn, cancellation)
     assert (before.state, before.cancelled_by_id, before.cancelled_by_number) == ("cancelled", after.id, after.number)
     assert (after.kind, after.number, after.cancels_number, after.state) == (
@@ -210,17 +224,17 @@ def test_a_cancellation_copies_the_original_negated_and_recomputes_nothing(conn:
 def test_what_cannot_be_cancelled(conn: Connection, company: Company) -> None:
     original = issued(conn, company)
     with pytest.raises(Invalid, match="The reason is required") as refusal:
-        issuing.cancel(conn, original, reason=" ", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, original, reason=" ", today=TODAY, user=company.finance)
     assert refusal.value.field == "reason"
-    cancellation = issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+    cancellation = cancellations.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="RE-2026-00001 was already cancelled"):
-        issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="A cancellation is not cancelled"):
-        issuing.cancel(conn, cancellation, reason="x", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, cancellation, reason="x", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="A draft is deleted, not cancelled"):
-        issuing.cancel(conn, draft(conn, company), reason="x", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, draft(conn, company), reason="x", today=TODAY, user=company.finance)
     with pytest.raises(NotFound):
-        issuing.cancel(conn, 10**9, reason="x", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, 10**9, reason="x", today=TODAY, user=company.finance)
 
 
 @pytest.mark.row("B1")
@@ -228,7 +242,7 @@ def test_cancelling_a_document_of_the_close_releases_its_charges(conn: Connectio
     closes.approve(conn, company)
     closes.issue(conn, company)
     original = invoices.invoices_of(conn, company.with_ips)[0]
-    issuing.cancel(conn, original.id, reason="x", today=TODAY, user=company.finance)
+    cancellations.cancel(conn, original.id, reason="x", today=TODAY, user=company.finance)
     assert [(one.customer_id, one.amount) for one in invoices.unbilled(conn)] == [(company.with_ips, Decimal("460.00"))]
     again = close_drafts.draft_unbilled(conn, company.with_ips, JUNE, user=company.finance)
     issuing.issue(conn, [again], today=TODAY, user=company.finance)
@@ -247,7 +261,7 @@ def test_of_two_who_cancel_at_once_one_is_refused(database: str) -> None:
         together.wait()
         try:
             with db.transaction() as own:
-                issuing.cancel(own, document, reason="x", today=TODAY, user=company.finance)
+                cancellations.cancel(own, document, reason="x", today=TODAY, user=company.finance)
         except Conflict:
             return False
         return True

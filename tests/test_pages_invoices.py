@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import db, drafts, invoices, issuing, settings
+from lib import cancellations, db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import explain, line_editor
@@ -201,7 +201,7 @@ def test_a_cancelled_document_and_its_cancellation_name_each_other(company: Comp
     issue_all(company)
     original = draft_of(company)
     with db.transaction() as conn:
-        other = issuing.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
+        other = cancellations.cancel(conn, original, reason="x", today=TODAY, user=company.finance)
     links = [one.proto.label for one in open_page("invoice.py", Role.FINANCE, id=str(original)).get("page_link")]
     assert "Cancelled by ST-2026-00001" in links
     page = open_page("invoice.py", Role.FINANCE, id=str(other))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from streamlit.testing.v1 import AppTest
 
-from lib import audit, checks, db, invoices, issuing, payments
+from lib import audit, cancellations, checks, db, invoices, payments
 from lib.auth import Role, User
 from lib.errors import AlreadyDone, BillingError, Conflict, Invalid, NotAllowed, NotFound
 from tests import closes
@@ -138,7 +138,7 @@ def test_drafts_paid_written_off_and_cancelled_documents_take_none(conn: Connect
     with pytest.raises(Conflict, match="draft"):
         pay(conn, draft, GROSS, company.finance)
     closes.issue(conn, company)
-    cancellation = issuing.cancel(conn, draft, reason="Wrong", today=TODAY, user=company.finance)
+    cancellation = cancellations.cancel(conn, draft, reason="Wrong", today=TODAY, user=company.finance)
     with pytest.raises(Conflict, match="cancelled"):
         pay(conn, draft, GROSS, company.finance)
     with pytest.raises(Conflict, match="Nothing is to be paid"):
@@ -154,9 +154,9 @@ def test_a_document_with_payments_is_cancelled_after_their_reversal(
 ) -> None:
     one = pay(conn, issued, Decimal(20), company.finance)
     with pytest.raises(Conflict, match=r"has payments\. Reverse them first"):
-        issuing.cancel(conn, issued, reason="Wrong", today=TODAY, user=company.finance)
+        cancellations.cancel(conn, issued, reason="Wrong", today=TODAY, user=company.finance)
     payments.reverse(conn, one, reason="Paid back", today=TODAY, user=company.finance)
-    issuing.cancel(conn, issued, reason="Wrong", today=TODAY, user=company.finance)
+    cancellations.cancel(conn, issued, reason="Wrong", today=TODAY, user=company.finance)
     assert state(conn, issued) == ("cancelled", 0)
     assert checks.findings(conn) == []
 
@@ -185,7 +185,7 @@ def test_several_are_paid_at_once_each_with_what_is_open(conn: Connection, compa
 
 def test_of_several_none_is_paid_where_one_can_not_be(conn: Connection, company: Company, issued: int) -> None:
     other = invoices.invoices_of(conn, company.with_ips)[0].id
-    issuing.cancel(conn, other, reason="Wrong", today=TODAY, user=company.finance)
+    cancellations.cancel(conn, other, reason="Wrong", today=TODAY, user=company.finance)
     for ids, refusal in (([issued, other], Conflict), ([issued, 0], NotFound)):
         with pytest.raises(refusal):
             settle(conn, ids, company.finance)

@@ -15,8 +15,8 @@ from pypdf import PdfReader
 
 from lib import rendering
 from lib.errors import Invalid
-from lib.layouts import Buyer, Document, Line, Original, Seller, Tax
 from lib.money import rounded
+from lib.papers import Buyer, Document, Line, Original, Seller, Tax
 
 SELLER = Seller(
     name="Nordlicht Systeme GmbH",

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
 from lib import (
+    cancellations,
     drafts,
     invoices,
-    issuing,
     overview_tables,
     overviews,
     prices,
@@ -79,7 +79,7 @@ def test_the_sums_have_it_once_and_apart(conn: Connection, shop: Shop) -> None:
 
 def test_a_cancellation_counts_in_its_own_month(conn: Connection, shop: Shop) -> None:
     issued = issue(conn, shop, order(conn, shop, shop.plus))
-    issuing.cancel(conn, issued.id, reason="Wrong", today=date(2026, 7, 2), user=shop.finance)
+    cancellations.cancel(conn, issued.id, reason="Wrong", today=date(2026, 7, 2), user=shop.finance)
     assert [(one.month, one.amount) for one in term_amounts.amounts_of(conn, shop.ada, [JUNE, JULY])] == [
         (JUNE, Decimal("600.00")), (JULY, Decimal("-600.00"))
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_a_term_costs_its_months_at_the_price_of_the_month_of_its_document(conn:
     issued = issue(conn, shop, draft.invoice_id, today=date(2026, 7, 1))
     assert costs(conn, JULY) == {"Plus": ("600.00", "300.00")}
     # Taken back in its own month, at what it cost then.
-    issuing.cancel(conn, issued.id, reason="Wrong", today=date(2026, 8, 3), user=shop.finance)
+    cancellations.cancel(conn, issued.id, reason="Wrong", today=date(2026, 8, 3), user=shop.finance)
     assert costs(conn, date(2026, 8, 1)) == {"Plus": ("-600.00", "-300.00")}
 
 
@@ -144,7 +144,7 @@ def test_an_upgrade_takes_back_the_same_share_of_the_cost(conn: Connection, shop
     upgrade = issue(conn, shop, order(conn, shop, shop.plus, TermAction.UPGRADE_YEARLY, today=day), today=day)
     december = {"Basic": ("-147.95", "-59.18"), "Plus": ("600.00", "240.00")}
     assert costs(conn, date(2026, 12, 1)) == december
-    issuing.cancel(conn, upgrade.id, reason="Wrong", today=date(2027, 1, 4), user=shop.finance)
+    cancellations.cancel(conn, upgrade.id, reason="Wrong", today=date(2027, 1, 4), user=shop.finance)
     assert costs(conn, date(2027, 1, 1)) == {"Basic": ("147.95", "59.18"), "Plus": ("-600.00", "-240.00")}
 
 

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lib import (
+    cancellations,
     checks,
     customer_verbs,
     db,
     deletions,
     invoices,
-    issuing,
     prices,
     products,
     settings,
@@ -124,7 +124,7 @@ def test_an_issued_renewal_is_cancelled_first(conn: Connection, shop: Shop) -> N
     for verb in ("cancel", "withdraw", "drop"):
         with pytest.raises(Conflict, match=f"{number}"):
             act(conn, shop, verb, shop.basic, today=DUE)
-    issuing.cancel(conn, waiting.invoice_id, reason="Ends", today=DUE, user=shop.finance)
+    cancellations.cancel(conn, waiting.invoice_id, reason="Ends", today=DUE, user=shop.finance)
     act(conn, shop, "withdraw", shop.basic, today=DUE)
     assert checks.findings(conn) == []
 
@@ -236,7 +236,7 @@ def test_an_upgrade_that_is_not_paid_leaves_the_plan(conn: Connection, shop: Sho
     with pytest.raises(Conflict, match="Cancel that document first"):
         act(conn, shop, "withdraw", shop.basic, today=DECEMBER)
     assert renew(conn) == 0
-    issuing.cancel(conn, issued.id, reason="Changed their mind", today=DECEMBER, user=shop.finance)
+    cancellations.cancel(conn, issued.id, reason="Changed their mind", today=DECEMBER, user=shop.finance)
     assert span(own(conn, shop.ada, shop.basic, today=DECEMBER)) == ("active", DAY, A_YEAR_ON)
     assert renew(conn) == 1
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from lib import (
     audit,
     bookings,
+    cancellations,
     charges,
     checks,
     customer_statuses,
@@ -23,7 +24,6 @@ from lib import (
     documents,
     drafts,
     invoices,
-    issuing,
     months,
     payments,
     plans,
@@ -233,7 +233,7 @@ def test_a_payment_that_goes_back_leaves_the_term_and_activates_nothing_again(co
     )
     later = date(2026, 6, 20)
     with pytest.raises(Conflict, match="Withdraw that first"):
-        issuing.cancel(conn, invoice_id, reason="Unpaid", today=later, user=shop.finance)
+        cancellations.cancel(conn, invoice_id, reason="Unpaid", today=later, user=shop.finance)
     pay(conn, shop, invoice_id, day=later)
     assert span(own(conn, shop.ada, shop.basic)) == ("active", DAY, A_YEAR_ON)
 
@@ -249,7 +249,7 @@ def test_what_waits_is_void_with_its_document(conn: Connection, shop: Shop) -> N
     drafts.remove(conn, order(conn, shop, shop.basic), user=shop.finance)
     assert termed.states(conn, shop.ada) == ["void"]
     issued = issue(conn, shop, order(conn, shop, shop.basic))
-    issuing.cancel(conn, issued.id, reason="Wrong", today=DAY, user=shop.finance)
+    cancellations.cancel(conn, issued.id, reason="Wrong", today=DAY, user=shop.finance)
     assert termed.states(conn, shop.ada) == ["void", "void"]
     dropped = order(conn, shop, shop.basic)
     act(conn, shop, "drop", shop.basic, user=shop.finance)
@@ -490,7 +490,7 @@ def test_a_payment_and_a_cancellation_at_once_leave_one_of_both(begin: Begin) ->
 
     def cancel() -> None:
         with db.transaction() as conn:
-            issuing.cancel(conn, invoice_id, reason="Wrong", today=DAY, user=made.finance)
+            cancellations.cancel(conn, invoice_id, reason="Wrong", today=DAY, user=made.finance)
 
     def tried(write: Callable[[], None]) -> bool:
         try:

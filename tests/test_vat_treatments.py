@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from lib import (
     adjustments,
     audit,
+    cancellations,
     checks,
     close_drafts,
     close_previews,
@@ -171,7 +172,7 @@ def test_a_cancellation_copies_how_each_line_was_taxed(conn: Connection, company
     closes.issue(conn, company)
     original = of_month(conn, company.with_users)
     tax(conn, company, company.course, vat_treatment="standard")
-    copy = issuing.cancel(conn, original.id, reason="wrong", today=TODAY, user=company.finance)
+    copy = cancellations.cancel(conn, original.id, reason="wrong", today=TODAY, user=company.finance)
     assert treated(conn, copy) == treated(conn, original.id)
     assert taxes(conn, copy) == [
         ("19.00", "S", "-45.00", "-8.55"), ("7.00", "S", "-20.00", "-1.40"), ("0.00", "E", "-30.00", "0.00")
