@@ -278,7 +278,6 @@ def noticed(company: Company) -> dict[str, int]:
         return {one.name: one.count for one in overviews.attention(conn, today=TODAY, user=company.finance)}
 
 
-@pytest.mark.row("B9")
 def test_a_dispute_opens_the_invoice_and_one_that_is_won_pays_it_again(company: Company, fake: Stripe) -> None:
     dispute = fake.dispute(pay(company, fake))
     assert [deliver(fake.events[-1]), deliver(fake.events[-1])] == ["noted", "again"]
@@ -301,7 +300,6 @@ def test_a_dispute_opens_the_invoice_and_one_that_is_won_pays_it_again(company: 
     assert "disputes" not in noticed(company)
 
 
-@pytest.mark.row("B9")
 def test_a_lost_dispute_stays_open_also_where_no_webhook_comes(company: Company, fake: Stripe) -> None:
     dispute = fake.dispute(pay(company, fake), 1000)
     look()
@@ -318,7 +316,6 @@ def test_a_lost_dispute_stays_open_also_where_no_webhook_comes(company: Company,
         assert [one.id for one in cards.to_look_at(conn)] == [asked(company).id]
 
 
-@pytest.mark.row("B9")
 def test_disputes_told_in_any_order_end_as_stripe_says(company: Company, fake: Stripe) -> None:
     """The end before the beginning, an inquiry that takes nothing, and a refund beside."""
     name = pay(company, fake)
@@ -335,7 +332,6 @@ def test_disputes_told_in_any_order_end_as_stripe_says(company: Company, fake: S
     assert asked(company).note == ""
 
 
-@pytest.mark.row("B9")
 def test_what_was_paid_meanwhile_is_too_much_once_the_dispute_is_won(company: Company, fake: Stripe) -> None:
     dispute = fake.dispute(pay(company, fake))
     look()

@@ -1,4 +1,4 @@
-"""Own invoices are paid by card in the portal: as its own role asks, by the page that the worker makes (G16, B9)."""
+"""Own invoices are paid by card in the portal: as its own role asks, by the page that the worker makes (G16)."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ from tests.test_portal_role import PASSWORD, ROLE, acting
 
 GROSS = Decimal("53.55")
 ADDRESS = "https://portal.m.example"
-pytestmark = pytest.mark.row("G16", "B9")
+pytestmark = pytest.mark.row("G16")
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def _draw_paying(document: Document, payable: Payable, *, confirming: bool) -> N
         "debit": "Being collected by direct debit.",
     }
     if confirming:
-        st.caption("Payment is being confirmed …")
+        st.caption("Payment is being confirmed …", width="content")
     elif payable.state == "offered":
         st.button(
             "Pay by card", key=f"pay_{document.id}", icon=":material/credit_card:", on_click=_pay, args=(document.id,),
@@ -76,7 +76,7 @@ def _draw_paying(document: Document, payable: Payable, *, confirming: bool) -> N
     elif payable.state == "open":
         st.link_button("Go to payment", payable.url, icon=":material/credit_card:", type="primary")
     elif payable.state:
-        st.caption(said[payable.state])
+        st.caption(said[payable.state], width="content")
 
 
 # ---------------------------------------------------------------------------------- after Stripe's page

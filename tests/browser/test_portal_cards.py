@@ -12,7 +12,7 @@ from tests.browser.accessibility import violations
 from tests.browser.conftest import Server, free_port
 from tests.stripe_server import GOOD, Stripe
 
-pytestmark = [pytest.mark.browser, pytest.mark.row("G16", "B9")]
+pytestmark = [pytest.mark.browser, pytest.mark.row("G16")]
 
 
 @pytest.fixture(scope="module")
