@@ -15,7 +15,17 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import cards, charges, customer_statuses, db, kept_figures, periods, quota_warnings, term_amounts
+from lib import (
+    cards,
+    charges,
+    customer_statuses,
+    db,
+    kept_figures,
+    late_renewals,
+    periods,
+    quota_warnings,
+    term_amounts,
+)
 from lib.auth import Permission, User, require
 from lib.clock import month_of, months_between, next_month
 from lib.clock import today as today_of
@@ -273,6 +283,7 @@ _NOTICES = {
               AND due_on < :today""",
         Permission.READ,
     ),
+    "late_renewals": (late_renewals.WAITING, Permission.EDIT_INVOICES),
     "ending_tests": (_ENDING.format(phase="test"), Permission.READ),
     "ending_billed": (_ENDING.format(phase="billed"), Permission.READ),
     "deletions": (

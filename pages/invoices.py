@@ -22,7 +22,7 @@ from lib import (
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.invoices import MOST_COUNTED, Filters, Invoice
-from pages.shared import documents, invoice_mail, payment_list, session, ui, work
+from pages.shared import documents, invoice_mail, late_renewals, payment_list, session, ui, work
 
 PAGE = 25
 MOST_UNBILLED = 200
@@ -308,6 +308,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         open_new(day)
 work.run()
 documents.show_report()
+late_renewals.draw_waiting(user)
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], key="invoice_view", label_visibility="collapsed", required=True,
     bind="query-params",

@@ -25,6 +25,7 @@ from lib import (
     late_renewals,
     layouts,
     mandates,
+    overviews,
     payment_methods,
     payments,
     reports,
@@ -321,6 +322,15 @@ def test_a_payment_that_goes_back_ends_nothing_and_being_paid_again_begins_nothi
     assert checks.findings(conn) == []
 
 
+def test_what_began_in_time_and_is_paid_anew_later_stays(conn: Connection, shop: Shop) -> None:
+    old = renewal(conn, shop)
+    paid = pay(conn, shop, old.id, day=date(2027, 6, 1))
+    payments.reverse(conn, paid, reason="Came back", today=LATE, user=shop.finance)
+    pay(conn, shop, old.id, day=LATE)
+    assert late_renewals.told(conn, [old.id]) == []
+    assert span(terms.terms_of(conn, shop.ada)[0]) == ("active", ENDED, date(2028, 6, 10))
+
+
 def test_what_is_reversed_before_it_is_complete_counts_for_nothing(conn: Connection, shop: Shop) -> None:
     old = renewal(conn, shop)
     paid = pay(conn, shop, old.id, Decimal(100), day=LATE)
@@ -441,6 +451,9 @@ def test_the_payment_is_kept_where_the_address_lacks_something(conn: Connection,
         "document is still to be cancelled and issued again, on its page. First enter the street."
     ]  # fmt: skip
     assert issuing.lacks_anew(conn, old.id) == ["the street"]
+    assert [one.number for one in late_renewals.still_waiting(conn)] == [old.number]
+    assert "late_renewals" in {one.name for one in overviews.attention(conn, today=LATE, user=shop.finance)}
+    assert "late_renewals" not in {one.name for one in overviews.attention(conn, today=LATE, user=shop.sales)}
     entry = audit.entries(conn, object_id=old.id, object_type="invoice", limit=1)[0][0]
     assert (entry.action, entry.changes["reason"][1]) == (
         "not issued again", "It can't be issued again before this is entered: the street."
@@ -538,6 +551,9 @@ def test_the_pages_tell_and_the_rest_is_done_by_a_click(
         assert f"issued again as {done.new_number}" in page.info[0].value.replace("\\", "")
     page = open_page("customer.py", Role.VIEWER, id=str(made.ada), tab="Plans")
     assert f"issued again as {done.new_number}" in " ".join(one.value for one in page.markdown).replace("\\", "")
+    for role, seen in ((Role.VIEWER, False), (Role.FINANCE, True)):
+        listed = open_page("invoices.py", role)
+        assert any("still to be cancelled and issued again" in one.value for one in listed.markdown) == seen
     page = open_page("invoice.py", Role.VIEWER, id=str(other))
     assert "still to be cancelled and issued again" in page.warning[0].value
     assert all(one.key != "issue_again" for one in page.button)
@@ -545,6 +561,8 @@ def test_the_pages_tell_and_the_rest_is_done_by_a_click(
     page.button(key="issue_again").click().run()
     assert not page.exception
     assert "issued again as RE" in page.info[0].value.replace("\\", "")
+    with db.transaction() as conn:
+        assert late_renewals.still_waiting(conn) == []
 
 
 def test_what_else_a_click_did_stays_above_the_page() -> None:

@@ -39,6 +39,10 @@ SHOWN = {
     "overdue": Shown(
         "1 invoice is overdue", "{} invoices are overdue", "schedule", "invoices.py", {"invoice_state": "Overdue"}
     ),
+    "late_renewals": Shown(
+        "1 renewal that was paid late is to be issued again", "{} renewals that were paid late are to be issued again",
+        "autorenew", "invoices.py", {},
+    ),
     "ending_tests": Shown(
         f"1 test ends {ENDING}", f"{{}} tests end {ENDING}",
         "hourglass_bottom", "customers.py", {"phase": "test", "customer_status": "Ending"},

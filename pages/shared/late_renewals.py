@@ -49,6 +49,20 @@ def draw(document: Invoice, today: date, user: User) -> None:
         )  # fmt: skip
 
 
+def draw_waiting(user: User) -> None:
+    """Above the list of documents: those that are still to be issued again, each with a link."""
+    if not user.may(Permission.EDIT_INVOICES):
+        return
+    with session.reading() as conn:
+        found = late_renewals.still_waiting(conn)
+    if not found:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(":material/autorenew: Paid late, still to be cancelled and issued again:", width="content")
+        for one in found:
+            st.page_link("invoice.py", label=one.number, query_params={"id": str(one.invoice_id)})
+
+
 def said_of(invoice_id: int | None) -> list[str]:
     """For the card of what is there by a document: that it was paid late, as markdown; nothing where it was not."""
     if invoice_id is None:
