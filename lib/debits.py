@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, text, update
 
-from lib import audit, db, debit_files, fields, late_renewals, mandates, money, payment_methods, payments, vault
+from lib import audit, db, debit_contents, fields, late_renewals, money, payments, vault
 from lib.auth import Permission, User, require
 from lib.debit_candidates import candidate, lacks, rows, why_not
 from lib.errors import AlreadyDone, Conflict, Invalid, NotFound
@@ -134,8 +134,8 @@ def make(
     chosen = [row for row in rows(conn, month, hold=True) if not candidate(row, collect_on, late=late).why]
     if not chosen:
         raise Conflict(f"No invoice of {month:%B %Y} can be collected. The list says why.")
-    sequences = _sequences(chosen)
-    message_id, content = _file(conn, chosen, sequences, collect_on=collect_on)
+    sequences = debit_contents.sequences(chosen)
+    message_id, content = debit_contents.written(conn, chosen, sequences, collect_on=collect_on)
     run_id: int = conn.execute(
         insert(debit_runs)
         .values(
@@ -277,36 +277,6 @@ def reseal(conn: Connection) -> int:
 
 
 # ---------------------------------------------------------------------------------- how it is done
-
-
-def _sequences(chosen: Sequence[Row[Any]]) -> dict[int, str]:
-    """FRST for the first debit by a mandate that stood, RCUR for all after it."""
-    found, begun = {}, set()
-    for row in chosen:
-        found[row.invoice_id] = "RCUR" if row.stood or row.mandate_id in begun else "FRST"
-        begun.add(row.mandate_id)
-    return found
-
-
-def _file(
-    conn: Connection, chosen: Sequence[Row[Any]], sequences: dict[int, str], *, collect_on: date
-) -> tuple[str, bytes]:
-    company: Any = conn.execute(text("SELECT name, iban, bic FROM company")).one()
-    creditor = debit_files.Creditor(company.name, company.iban, company.bic, payment_methods.creditor_id(conn))
-    accounts = mandates.accounts(conn, [row.mandate_id for row in chosen])
-    counted = [_collection(row, sequences[row.invoice_id], *accounts[row.mandate_id]) for row in chosen]
-    return debit_files.written(creditor, counted, collect_on=collect_on)
-
-
-def _collection(row: Row[Any], sequence: str, iban: str, bic: str) -> debit_files.Collection:
-    # Banks outside the EEA ask for the address, too.
-    buyer = row.buyer if iban[:2] in mandates.BIC_NEEDED else {}
-    parts = {"street_name": "street", "postcode": "postcode", "town": "city", "country": "country"}
-    return debit_files.Collection(
-        amount=row.amount, iban=iban, bic=bic, holder=row.holder, mandate=row.reference, signed_on=row.signed_on,
-        sequence=sequence, end_to_end=row.number[:35], text=row.number,
-        address={part: buyer[name] for part, name in parts.items() if buyer.get(name)},
-    )  # fmt: skip
 
 
 def _unrecordable(conn: Connection, waiting: Sequence[Debit]) -> dict[int, str]:
