@@ -256,29 +256,25 @@ def erase_one() -> bool:
     """Erase one customer whose time has come, or what its last invoice no longer needs; False: nothing is due.
 
     All of it in one transaction: a worker that is killed leaves nothing half done, and the next one does it.
-    What fails is tried again, after a while that grows.
     """
     with db.transaction() as conn:
-        claimed = _claim(conn)
-        if claimed is None:
-            return False
-        failure = _tried(conn, claimed)
-        if failure is not None:
-            conn.execute(
-                text("""UPDATE deletions SET attempts = attempts + 1, last_error = :why,
-                               due_at = now() + make_interval(mins => least(60, power(2, attempts)::int))
-                         WHERE id = :id"""),
-                {"id": claimed.id, "why": failure},
-            )
-    return True
+        return erase_next(conn)
 
 
 def erase_next(conn: Connection) -> bool:
-    """Do one due step in the caller's transaction; False: nothing is due."""
+    """`erase_one` in the caller's transaction. What fails is tried again, after a while that grows."""
     claimed = _claim(conn)
-    if claimed is not None:
-        _step(conn, claimed)
-    return claimed is not None
+    if claimed is None:
+        return False
+    failure = _tried(conn, claimed)
+    if failure is not None:
+        conn.execute(
+            text("""UPDATE deletions SET attempts = attempts + 1, last_error = :why,
+                           due_at = now() + make_interval(mins => least(60, power(2, attempts)::int))
+                     WHERE id = :id"""),
+            {"id": claimed.id, "why": failure},
+        )
+    return True
 
 
 def retry(conn: Connection, deletion_id: int, *, user: User) -> None:
