@@ -71,7 +71,7 @@ class Replaced:
 class Again:
     """Two documents of one renewal: the one that was paid late and cancelled, and the one that was issued in its place.
 
-    `paid` is what was paid on the old one, `gross` what the new one asks for.
+    `paid` is what was paid on the old one (all of it), `gross` what the new one asks for.
     """
 
     old_id: int
@@ -129,9 +129,7 @@ def issued_again(conn: Connection, invoice_ids: Sequence[int]) -> list[Again]:
             SELECT o.id AS old_id, o.number AS old_number, s.id AS cancellation_id, s.number AS cancellation_number,
                    n.id AS new_id, n.number AS new_number, t.ordered_on AS paid_on, p.name_en AS before,
                    f.until_day - 1 AS ended_on,
-                   (SELECT coalesce(-sum(r.amount), 0) FROM payments r
-                     WHERE r.invoice_id = o.id AND r.reason = replace(:carried, '{number}', n.number)) AS paid, n.gross,
-                   n.currency
+                   o.gross AS paid, n.gross, n.currency
               FROM terms t
               JOIN terms v ON v.id = t.follows_id AND v.state = 'void' AND v.from_day IS NULL
               JOIN terms f ON f.id = v.follows_id
@@ -140,7 +138,7 @@ def issued_again(conn: Connection, invoice_ids: Sequence[int]) -> list[Again]:
               JOIN invoices o ON o.id = v.invoice_id
               JOIN invoices s ON s.cancels_id = o.id
              WHERE n.id = ANY(CAST(:ids AS bigint[])) OR o.id = ANY(CAST(:ids AS bigint[])) ORDER BY o.id"""),
-        {"ids": list(invoice_ids), "carried": payment_rows.CARRIED},
+        {"ids": list(invoice_ids)},
     )
     return [Again(**row._mapping) for row in found]
 

@@ -23,6 +23,7 @@ ROWS = {
         ("customer_users", "contacts", "lifecycle", "bookings", "charges", "statements", "adjustments", "invoices"),
         _OWN,
     ),
+    "terms": _OWN,
     **dict.fromkeys(("mails", "audit_log", "audit_personal", "project_keys", "stripe_requests"), _OWN),
     "user_links": _OF_USER.format("user_id"),
     "sessions": _OF_USER.format("customer_user_id"),
@@ -57,6 +58,8 @@ GRANTS = {
         "INSERT (kind, mode, customer_id, invoice_id, amount, currency)",
         "UPDATE (due_at)",
     ),
+    # What a renewal's documents say of each other, where one was paid late.
+    "terms": ("SELECT (id, customer_id, product_id, state, from_day, until_day, ordered_on, follows_id, invoice_id)",),
     "staff": ("SELECT (id, name)",),
     "mail_server": ("SELECT (sender_address)",),
     "payment_methods": ("SELECT (code, active)",),

@@ -16,7 +16,9 @@ from lib import (
     customer_users,
     db,
     invites,
+    issuing,
     links,
+    payments,
     portal,
     portal_passwords,
     portal_role,
@@ -26,10 +28,12 @@ from lib import (
     project_key_stock,
     registrations,
     self_service,
+    term_invoices,
 )
 from lib.auth import PortalUser
 from lib.errors import Conflict, Invalid
-from tests import portals
+from lib.term_offers import TermAction
+from tests import ledgers, portals
 from tests.portals import Portal
 from tests.test_registrations import COMPANY, PERSON
 
@@ -126,6 +130,34 @@ def test_people_sign_in_read_order_and_invite(role: str, made: Portal) -> None:
     with db.transaction() as conn:
         total = text("SELECT sum(t.amount) - (SELECT sum(amount) FROM charges c) FROM month_totals t")
         assert conn.scalar(total) == 0
+
+
+def test_documents_of_a_renewal_that_was_paid_late_are_read(role: str, made: Portal) -> None:
+    """What they say of each other stands with the customer's own terms."""
+    ordered, due, late = date(2026, 7, 3), date(2026, 7, 25), date(2026, 8, 10)
+    finance = made.company.finance
+    with db.transaction() as conn:
+        plan = ledgers.product(conn, made.company.people, "plan", code="basic", price="30", month=date(2026, 7, 1))
+        first = term_invoices.make(conn, made.berta, plan, TermAction.MONTHLY, today=ordered, user=finance)
+        for day, paid_on in ((ordered, ordered), (due, late)):
+            if day == due:
+                assert term_invoices.renew_next(conn, today=due)
+            draft = first if day == ordered else conn.scalar(text("SELECT max(id) FROM invoices")) or 0
+            issuing.issue(conn, [draft], today=day, user=finance)
+            left = payments.open_amount(conn, draft)
+            payments.record(conn, draft, amount=left, paid_on=paid_on, method="cash", today=paid_on, user=finance)
+    berit = signed_in(role, "berit")
+    with acting(role, berit) as conn:
+        found = portal.own_documents(conn, user=berit)
+        assert len(found) == 5
+        for document in found:
+            assert portal.pdf(conn, document.id, user=berit)[1].startswith(b"%PDF")
+        assert conn.scalar(text("SELECT count(id) FROM terms")) == 3
+    olga = signed_in(role, "olga")
+    with acting(role, olga) as conn:
+        assert conn.scalar(text("SELECT count(id) FROM terms")) == 0
+        with pytest.raises(ProgrammingError), conn.begin_nested():
+            conn.execute(text("SELECT price FROM terms"))
 
 
 def test_people_forget_passwords_and_register(role: str, made: Portal) -> None:
