@@ -90,12 +90,6 @@ def as_vies_said(before: Mapping[str, Any], vat_id: str) -> dict[str, Any]:
     return {"vat_id_valid": False, "vat_id_checked_on": None}
 
 
-def decision(conn: Connection, customer_id: int) -> str | None:
-    """The VAT category of a customer's documents today: S, AE, O, or None where it is blocked."""
-    category: str | None = conn.scalar(text(f"SELECT {DECISION} FROM customers c WHERE id = :id"), {"id": customer_id})
-    return category
-
-
 def treatment(value: Any, reason: Any, *, field: str = "vat_treatment", reason_field: str = "exempt_reason") -> str:
     """How something is taxed, and that it goes with its reason: § 14 (4) no. 8 UStG asks for one where it is exempt.
 
