@@ -183,6 +183,13 @@ def intent(secret: str, name: str) -> Intent:
         return _intent(found, [one.to_dict() for one in disputes.data])
 
 
+def refund(secret: str, *, intent: str, amount: Decimal, key: str) -> None:
+    """Give so much of a payment back to its card."""
+    params: Any = {"payment_intent": intent, "amount": cents(amount)}
+    with _explained():
+        _client(secret).v1.refunds.create(params, {"idempotency_key": key})
+
+
 def close_page(secret: str, reference: str) -> None:
     """Close a page that nobody is to pay on any more. Raises Refused where somebody just did."""
     with _explained():

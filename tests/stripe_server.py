@@ -174,6 +174,14 @@ class Stripe:
             intent["latest_charge"] = self._get(intent["latest_charge"])
         return intent
 
+    def _make_refund(self, given: Object) -> Object:
+        charge = self._get(self._get(given["payment_intent"])["latest_charge"])
+        if int(given["amount"]) > charge["amount"] - charge["amount_refunded"]:
+            raise Refusal(400, type="invalid_request_error", message="The amount is more than what is left.")
+        self.refund(given["payment_intent"], int(given["amount"]))
+        intent = given["payment_intent"]
+        return self._add("re", "refund", amount=int(given["amount"]), payment_intent=intent, status="succeeded")
+
     def _list_disputes(self, given: Object) -> Object:
         named = given["payment_intent"]
         found = [
@@ -230,6 +238,7 @@ _ROUTES = [
     ("POST /v1/payment_intents", "_make_intent"),
     ("GET /v1/payment_intents/([^/]+)", "_read_intent"),
     ("GET /v1/disputes", "_list_disputes"),
+    ("POST /v1/refunds", "_make_refund"),
     ("POST /v1/payment_methods/([^/]+)/detach", "_detach"),
 ]
 

@@ -10,7 +10,7 @@ from lib.auth import Permission, User
 from lib.cards import Asked, Saved
 from lib.errors import BillingError
 from lib.invoices import Invoice
-from pages.shared import session, ui
+from pages.shared import card_refund, session, ui
 from pages.shared.customer_view import View
 
 _SAID = "card_said"
@@ -74,6 +74,8 @@ def draw_on_invoice(document: Invoice, user: User, *, payable: bool) -> None:
                 _ask_charge(document, card)
     if under_way is not None:
         _draw_under_way(under_way)
+    if ready:
+        card_refund.draw(document, user)
     for one in asked:
         if one.note and one is asked[0]:
             st.warning(f"{cards.KINDS[one.kind]}: {ui.escaped(one.note)}", icon=":material/credit_card_off:")

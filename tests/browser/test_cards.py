@@ -1,4 +1,4 @@
-"""Paying by card with a real browser: the link that finance makes, the page of a Stripe of ours, and the way back."""
+"""Paying by card with a real browser: the link that finance makes, the page of a Stripe of ours, back, and a refund."""
 
 from collections.abc import Callable, Iterator
 
@@ -40,7 +40,7 @@ def app(invoice_id: int, fake: Stripe, tmp_path_factory: pytest.TempPathFactory)
         yield server
 
 
-def test_an_invoice_is_paid_by_its_link(
+def test_an_invoice_is_paid_by_its_link_and_refunded_in_part(
     sign_in: Callable[..., Page],
     new_browser: Callable[..., BrowserContext],
     app: Server,
@@ -76,3 +76,15 @@ def test_an_invoice_is_paid_by_its_link(
     page.get_by_role("button", name="Look again").click()
     expect(page.get_by_text("Paid", exact=True)).to_be_visible()
     expect(page.get_by_text("0.00 EUR open")).to_be_visible()
+
+    page.get_by_role("button", name="Refund by card …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Amount (EUR)").fill("10")
+    dialog.get_by_role("textbox", name="Reason").fill("Billed too much")
+    dialog.get_by_role("button", name="Refund", exact=True).click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_test_id("stToast").filter(has_text="Stripe was asked for the refund")).to_be_visible()
+    assert card_answers.ask_one()
+    page.reload()
+    expect(page.get_by_text("10.00 EUR open")).to_be_visible()
+    expect(page.get_by_text("Partly paid", exact=True)).to_be_visible()
