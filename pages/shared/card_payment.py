@@ -63,22 +63,27 @@ def draw_on_invoice(document: Invoice, user: User, *, payable: bool) -> None:
         card = cards.saved_card(conn, document.customer_id)
     _show_said()
     under_way = next((one for one in asked if one.state in cards.OPEN), None)
-    if ready and payable and under_way is None and user.may(Permission.RECORD_PAYMENTS):
+    card_refund.show_said()
+    if ready:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                "Make pay link", key="card_link", icon=":material/add_link:", on_click=_ask,
-                args=(cards.pay_link, document.id),
-                kwargs={"success": "The pay link is made. Send it to the customer.", "back": True},
-            )  # fmt: skip
-            if card is not None and st.button("Charge card …", key="card_charge", icon=":material/credit_card:"):
-                _ask_charge(document, card)
+            if payable and under_way is None and user.may(Permission.RECORD_PAYMENTS):
+                _draw_asking(document, card)
+            card_refund.draw(document, user)
     if under_way is not None:
         _draw_under_way(under_way)
-    if ready:
-        card_refund.draw(document, user)
     for one in asked:
         if one.note and one is asked[0]:
             st.warning(f"{cards.KINDS[one.kind]}: {ui.escaped(one.note)}", icon=":material/credit_card_off:")
+
+
+def _draw_asking(document: Invoice, card: Saved | None) -> None:
+    st.button(
+        "Make pay link", key="card_link", icon=":material/add_link:", on_click=_ask,
+        args=(cards.pay_link, document.id),
+        kwargs={"success": "The pay link is made. Send it to the customer.", "back": True},
+    )  # fmt: skip
+    if card is not None and st.button("Charge card …", key="card_charge", icon=":material/credit_card:"):
+        _ask_charge(document, card)
 
 
 def _draw_under_way(one: Asked) -> None:

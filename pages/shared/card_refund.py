@@ -17,11 +17,15 @@ FORM = "card_refund"
 SAID = "card_refund_said"
 
 
-def draw(document: Invoice, user: User) -> None:
-    """A button where something that was paid by card can be given back, and what Stripe said to the last click."""
+def show_said() -> None:
+    """What Stripe said to the last click, where it did not do what was asked."""
     said = st.session_state.pop(SAID, None)
     if said:
         st.warning(ui.escaped(said), icon=":material/currency_exchange:")
+
+
+def draw(document: Invoice, user: User) -> None:
+    """A button where something that was paid by card can be given back."""
     if not user.may(Permission.RECORD_PAYMENTS):
         return
     with session.reading() as conn:
