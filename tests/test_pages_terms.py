@@ -89,6 +89,19 @@ def test_what_is_active_can_be_edited_cancelled_and_withdrawn(begin: Begin, open
     assert "Plus, yearly, since 10 Jun 2026, until 9 Jun 2027" in service.table[1].value.to_string()
 
 
+@pytest.mark.looks
+@pytest.mark.row("S5")
+def test_the_history_has_what_was_paid_in_advance(begin: Begin, open_page: OpenPage) -> None:
+    shop = begin(with_plus)
+    page = tab(open_page, shop.ada, "History")
+    found = next(frame.value for frame in page.dataframe if "cycle" in frame.value.columns)
+    assert [list(row) for row in found[["from", "last", "product", "cycle", "net"]].to_numpy()] == [
+        ["10 Jun 2026", "9 Jun 2027", "Plus", "Yearly", "600.00"]
+    ]
+    assert [list(state) for state in found["state"]] == [["In force"]]
+    assert found["invoice"][0].startswith("RE-2026-")
+
+
 def cancelled(conn: Connection) -> Shop:
     made = with_plus(conn)
     act(conn, made, "cancel", made.plus)

@@ -1,13 +1,15 @@
-"""The History tab: users over time, and the timeline of every change with its effect in money (rows N8, G6)."""
+"""The History tab: users over time, every change with its effect in money, and prepaid periods (rows N8, G6, S5)."""
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 
 import streamlit as st
 
-from lib import bookings, clock, products, timelines
+from lib import bookings, clock, products, terms, timelines
 from lib.bookings import Booking, Holding
 from lib.products import Product
+from lib.terms import CYCLES, Term
 from lib.timelines import Change
 from pages.shared import customer_bookings, customer_pending, figures, session, ui
 from pages.shared.customer_view import View, not_charged
@@ -23,15 +25,18 @@ def draw(view: View) -> None:
         catalogue = {product.id: product for product in products.catalogue(conn)}
         standing = bookings.standing(conn, view.customer.id)
         changes = timelines.changes(conn, view.customer.id, today=view.today)
+        periods = [term for term in terms.terms_of(conn, view.customer.id) if term.state != "void"]
     customer_pending.draw(view, catalogue, standing)
     users = next((product for product in catalogue.values() if product.kind == "users"), None)
     if users is not None:
         _chart(view, users, [booking for booking in standing if booking.product_id == users.id])
     st.subheader("Timeline", anchor=False)
-    if not changes:
-        ui.empty("Nothing was ever booked.")
-        return
-    _table(view, catalogue, changes)
+    if changes:
+        _table(view, catalogue, changes)
+    else:
+        ui.empty("Nothing was ever booked." if not periods else "Nothing is charged by the month.")
+    if periods:
+        _periods(view, periods)
 
 
 def _chart(view: View, users: Product, booked: Sequence[Booking]) -> None:
@@ -86,6 +91,41 @@ def _table(view: View, catalogue: dict[int, Product], changes: Sequence[Change])
         "Amounts are of a whole month at the price that the customer had then, net. "
         "IPs in brackets: internal + external."
     )
+
+
+def _periods(view: View, periods: Sequence[Term]) -> None:
+    st.subheader("Paid in advance, free or on test", anchor=False)
+    rows = [
+        {
+            "from": ui.day(term.from_day) if term.from_day else ui.NOTHING,
+            "last": ui.day(term.last_day) if term.last_day else ui.NOTHING,
+            "product": term.product,
+            "cycle": CYCLES[term.cycle],
+            "state": [ui.word(_state(term, view.today))],
+            "net": ui.money(term.price or Decimal(0)),
+            "invoice": term.invoice_number or (ui.word("draft") if term.invoice_id else ui.NOTHING),
+        }
+        for term in sorted(periods, key=lambda term: (term.from_day or date.max, term.id), reverse=True)
+    ]
+    columns = {
+        "from": ui.figure_column("From", width=92, pinned=True),
+        "last": ui.figure_column("Last day", width=92),
+        "product": ui.text_column("Product", width=160),
+        "cycle": ui.text_column("Period", width=88),
+        "state": ui.state_column("State", ["waiting", "planned", "in_force", "over"], width=96),
+        "net": ui.figure_column(f"Net ({view.currency})", width=96, help="For the whole period, before credits."),
+        "invoice": ui.text_column("Invoice", width=130),
+    }
+    ui.table(rows, columns, key="periods_table", alt="Periods of plans and modules, the latest first")
+    st.caption("A period that waits begins when its invoice is paid in full. Its amount counts in the invoice's month.")
+
+
+def _state(term: Term, today: date) -> str:
+    if term.state == "waiting":
+        return "waiting"
+    if term.covers(today):
+        return "in_force"
+    return "planned" if term.lies_ahead(today) else "over"
 
 
 def _held(product: Product, held: Holding) -> str:
