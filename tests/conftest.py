@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from lib import db, passwords, vault
+from lib import db, passwords, stripe_client, vault
 from lib.auth import Role, User
 from pages.shared import session
-from tests import databases, people
+from tests import closes, databases, people, stripe_server
 from tests.beginnings import Begin, Beginnings
 from tests.scheduling import Scheduling
+from tests.stripe_server import Stripe
 
 ROOT = Path(__file__).parents[1]
 # On a machine on which others work, too, an example may take as long as it takes.
@@ -171,3 +172,12 @@ def open_page(database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
         return app.run()
 
     return run
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
+    """The small Stripe that is asked instead of the real one, on the day on which June's documents are issued."""
+    monkeypatch.setenv("MANDANT_TODAY", closes.TODAY.isoformat())
+    with stripe_server.started() as made:
+        monkeypatch.setenv(stripe_client.VARIABLE, made.url)
+        yield made

@@ -1,31 +1,22 @@
 """Payments by card given back from here: once, by whom it may be done, and recorded as Stripe says (row G16)."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from lib import audit, card_refunds, db, stripe_client
+from lib import audit, card_refunds, db
 from lib.auth import Role
 from lib.errors import AlreadyDone, Conflict, Invalid, NotAllowed, NotFound
 from lib.stripe_client import Refused, Unreachable
-from tests import stripe_server, test_cards
+from tests import test_cards
 from tests.beginnings import Begin
-from tests.closes import TODAY, Company
+from tests.closes import Company
 from tests.stripe_server import GOOD, Stripe
 from tests.test_cards import GROSS, invoice, link, look, paid, work
 
 pytestmark = pytest.mark.row("G16")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
-    monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
-    with stripe_server.started() as made:
-        monkeypatch.setenv(stripe_client.VARIABLE, made.url)
-        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Cards by Stripe, against a small Stripe of ours: each payment counts once, whatever the network does (row G16)."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
@@ -42,14 +42,6 @@ GROSS = Decimal("53.55")
 BACK = "http://127.0.0.1:8501"
 IBAN = "DE89370400440532013000"
 pytestmark = pytest.mark.row("G16")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
-    monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
-    with stripe_server.started() as made:
-        monkeypatch.setenv(stripe_client.VARIABLE, made.url)
-        yield made
 
 
 @pytest.fixture

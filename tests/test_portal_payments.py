@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from lib import (
@@ -20,29 +20,19 @@ from lib import (
     payment_methods,
     payments,
     portal_payments,
-    portal_role,
     stripe_account,
-    stripe_client,
 )
 from lib.auth import PortalUser
 from lib.errors import Conflict, Invalid, NotFound
-from tests import portals, stripe_server, test_cards, test_debits
+from tests import portal_roles, portals, test_cards, test_debits
+from tests.portal_roles import acting
 from tests.portals import Portal
 from tests.stripe_server import DECLINED, GOOD, Stripe
 from tests.test_cards import deliver, look, work
-from tests.test_portal_role import PASSWORD, ROLE, acting
 
 GROSS = Decimal("53.55")
 ADDRESS = "https://portal.m.example"
 pytestmark = pytest.mark.row("G16")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
-    monkeypatch.setenv("MANDANT_TODAY", "2026-07-03")
-    with stripe_server.started() as made:
-        monkeypatch.setenv(stripe_client.VARIABLE, made.url)
-        yield made
 
 
 @pytest.fixture
@@ -52,18 +42,14 @@ def made(database: str, fake: Stripe) -> Portal:
         found = portals.filled(conn)
         test_cards.enter(conn, found.company)
         conn.execute(text("UPDATE company SET portal_url = :url"), {"url": ADDRESS})
-    with db.transaction() as conn:
-        portal_role.make(conn, ROLE, password=PASSWORD)
-        portal_role.grant(conn, ROLE)
+    portal_roles.give()
     return found
 
 
 @pytest.fixture
 def role(database: str, made: Portal) -> Iterator[str]:
-    """The address by which the portal connects."""
-    url = make_url(database).set(username=ROLE, password=PASSWORD).render_as_string(hide_password=False)
-    yield url
-    db.engine(url).dispose()
+    with portal_roles.address(database) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from lib import (
@@ -33,11 +32,11 @@ from lib import (
 from lib.auth import PortalUser
 from lib.errors import Conflict, Invalid
 from lib.term_offers import TermAction
-from tests import ledgers, portals
+from tests import ledgers, portal_roles, portals
+from tests.portal_roles import PASSWORD, ROLE, acting
 from tests.portals import Portal
 from tests.test_registrations import COMPANY, PERSON
 
-ROLE, PASSWORD = "mandant_portal_test", "only-on-this-machine"
 TODAY, AUGUST = date(2026, 7, 3), date(2026, 8, 1)
 
 
@@ -51,27 +50,14 @@ def made(database: str) -> Portal:
             text("""UPDATE company SET self_registration = true, registration_terms = 'Be kind.',
                            portal_url = 'https://portal.m.example'""")
         )
-    with db.transaction() as conn:
-        portal_role.make(conn, ROLE, password=PASSWORD)
-        portal_role.grant(conn, ROLE)
+    portal_roles.give()
     return found
 
 
 @pytest.fixture
 def role(database: str, made: Portal) -> Iterator[str]:
-    """The address by which the portal connects."""
-    url = make_url(database).set(username=ROLE, password=PASSWORD).render_as_string(hide_password=False)
-    yield url
-    db.engine(url).dispose()
-
-
-@contextmanager
-def acting(url: str, user: PortalUser | None = None) -> Iterator[Connection]:
-    """A transaction as the portal has it."""
-    with db.engine(url).begin() as conn:
-        if user is not None:
-            portal_scope.enter(conn, user.customer_id)
-        yield conn
+    with portal_roles.address(database) as url:
+        yield url
 
 
 def signed_in(url: str, name: str) -> PortalUser:
