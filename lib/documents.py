@@ -11,9 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lib import collection_notices, contacts, late_renewals
 from lib.errors import NotFound
-from lib.papers import Buyer, Carried, Document, Line, Original, Seller, Tax
+from lib.invoices import taxes
+from lib.papers import Buyer, Carried, Document, Line, Original, Seller
 from lib.rendering import rendered
-from lib.tables import company, customers, documents, invoice_lines, invoice_taxes, invoices, sellers
+from lib.tables import company, customers, documents, invoice_lines, invoices, sellers
 
 Party = TypeVar("Party", Seller, Buyer)
 
@@ -67,7 +68,7 @@ def _document(conn: Connection, invoice: Row[Any]) -> Document:
         logo=logo,
         buyer=_buyer(conn, invoice),
         lines=_lines(conn, invoice.id),
-        taxes=_taxes(conn, invoice.id),
+        taxes=tuple(taxes(conn, invoice.id)),
         original=_original(conn, invoice.cancels_id),
         carried=_carried(conn, invoice) if invoice.advance_period else None,
     )
@@ -98,13 +99,6 @@ def _lines(conn: Connection, invoice_id: int) -> tuple[Line, ...]:
     columns = [invoice_lines.c[field.name] for field in fields(Line)]
     query = select(*columns).where(invoice_lines.c.invoice_id == invoice_id).order_by(invoice_lines.c.position)
     return tuple(Line(**row._mapping) for row in conn.execute(query))
-
-
-def _taxes(conn: Connection, invoice_id: int) -> tuple[Tax, ...]:
-    columns = [invoice_taxes.c[field.name] for field in fields(Tax)]
-    query = select(*columns).where(invoice_taxes.c.invoice_id == invoice_id)
-    query = query.order_by(invoice_taxes.c.category.desc(), invoice_taxes.c.rate)
-    return tuple(Tax(**row._mapping) for row in conn.execute(query))
 
 
 def _original(conn: Connection, cancels_id: int | None) -> Original | None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from lib import audit
 from lib.errors import NotFound
+from lib.papers import Tax
 
 KINDS = {"invoice": "Invoice", "credit_note": "Credit note", "cancellation": "Cancellation invoice"}
 STATES = {
@@ -79,16 +80,6 @@ class InvoiceLine:
     exempt_reason: str = ""
 
 
-@dataclass(frozen=True)
-class Tax:
-    """VAT of one rate: on the sum of that rate's lines, rounded once. Exempt lines are category E, apart from 0 %."""
-
-    rate: Decimal
-    category: str
-    net: Decimal
-    vat: Decimal
-
-
 _SELECT = """
 SELECT i.id, i.kind, i.state, i.number, i.customer_id, c.number AS customer_number,
        coalesce(i.buyer ->> 'name', c.name) AS customer_name, i.month,
@@ -127,7 +118,7 @@ def lines(conn: Connection, invoice_id: int) -> list[InvoiceLine]:
 
 
 def taxes(conn: Connection, invoice_id: int) -> list[Tax]:
-    """The VAT of a document by rate, and what is exempt last."""
+    """The VAT of a document by rate, the highest first, and what is exempt last: on its page and as it is printed."""
     found = conn.execute(
         text("""SELECT rate, category, net, vat FROM invoice_taxes WHERE invoice_id = :id
                  ORDER BY category DESC, rate DESC"""),

@@ -74,12 +74,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Tax:
-    """The VAT of one rate: percent, the sum of its lines, the tax on it. Category E: lines that are exempt."""
+    """VAT of one rate: on the sum of that rate's lines, rounded once. Exempt lines are category E, apart from 0 %."""
 
     rate: Decimal
+    category: str
     net: Decimal
     vat: Decimal
-    category: str = "S"
 
 
 @dataclass(frozen=True)

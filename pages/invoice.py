@@ -9,7 +9,8 @@ import streamlit as st
 from lib import cancellations, clock, documents, drafts, invoices, issuing, settings, vat
 from lib.auth import Permission
 from lib.errors import NotFound
-from lib.invoices import KINDS, Invoice, InvoiceLine, Tax
+from lib.invoices import KINDS, Invoice, InvoiceLine
+from lib.papers import Tax
 from pages.shared import documents as shown
 from pages.shared import (
     draft_form,

@@ -59,7 +59,7 @@ def paper(*lines: Line, **values: Any) -> Document:
     for rate in sorted({line.vat_rate or Decimal(0) for line in lines}):
         net = sum((line.amount for line in lines if line.vat_rate == rate), Decimal(0))
         charged = rate if taxed else Decimal(0)
-        taxes.append(Tax(charged, net, rounded(net * charged / 100)))
+        taxes.append(Tax(charged, "S", net, rounded(net * charged / 100)))
     net, vat = sum((t.net for t in taxes), Decimal(0)), sum((t.vat for t in taxes), Decimal(0))
     given: dict[str, Any] = {
         "kind": "invoice",
