@@ -87,6 +87,14 @@ class Term:
         """Whether it is active and begins after a day."""
         return self.state == "active" and self.from_day is not None and self.from_day > day
 
+    def standing(self, day: date) -> str:
+        """What it is on a day: void, waiting (for its payment), planned, in_force or over."""
+        if self.state != "active":
+            return self.state
+        if self.covers(day):
+            return "in_force"
+        return "planned" if self.lies_ahead(day) else "over"
+
     def unused_days(self, day: date) -> int:
         """Its days from `day` on; the day itself is one of them."""
         if self.from_day is None or self.until_day is None:

@@ -64,6 +64,18 @@ def test_a_plan_is_activated_free(conn: Connection, shop: Shop) -> None:
 
 
 @pytest.mark.row("S5")
+def test_what_a_period_is_on_a_day(conn: Connection, shop: Shop) -> None:
+    invoice_id = order(conn, shop, shop.basic)
+    assert terms.terms_of(conn, shop.ada)[0].standing(DAY) == "waiting"
+    drafts.remove(conn, invoice_id, user=shop.finance)
+    assert terms.terms_of(conn, shop.ada)[0].standing(DAY) == "void"
+    act(conn, shop, "activate_trial", shop.basic)
+    test = own(conn, shop.ada, shop.basic)
+    days = (DAY - timedelta(days=1), DAY, date(2026, 6, 23), date(2026, 6, 24))
+    assert [test.standing(day) for day in days] == ["planned", "in_force", "in_force", "over"]
+
+
+@pytest.mark.row("S5")
 def test_a_test_lasts_its_days_and_happens_once(conn: Connection, shop: Shop) -> None:
     act(conn, shop, "activate_trial", shop.basic)
     assert span(own(conn, shop.ada, shop.basic)) == ("active", DAY, date(2026, 6, 24))

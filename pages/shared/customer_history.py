@@ -101,7 +101,7 @@ def _periods(view: View, periods: Sequence[Term]) -> None:
             "last": ui.day(term.last_day) if term.last_day else ui.NOTHING,
             "product": term.product,
             "cycle": CYCLES[term.cycle],
-            "state": [ui.word(_state(term, view.today))],
+            "state": [ui.word(term.standing(view.today))],
             "net": ui.money(term.price or Decimal(0)),
             "invoice": term.invoice_number or (ui.word("draft") if term.invoice_id else ui.NOTHING),
         }
@@ -118,14 +118,6 @@ def _periods(view: View, periods: Sequence[Term]) -> None:
     }
     ui.table(rows, columns, key="periods_table", alt="Periods of plans and modules, the latest first")
     st.caption("A period that waits begins when its invoice is paid in full. Its amount counts in the invoice's month.")
-
-
-def _state(term: Term, today: date) -> str:
-    if term.state == "waiting":
-        return "waiting"
-    if term.covers(today):
-        return "in_force"
-    return "planned" if term.lies_ahead(today) else "over"
 
 
 def _held(product: Product, held: Holding) -> str:
