@@ -136,7 +136,9 @@ def _draw_form(found: Account) -> None:
 
 def _draw_webhook() -> None:
     here = urlsplit(st.context.url or "")
-    st.markdown("**Webhook.** Enter this address at Stripe, for the events of checkout sessions, payments and refunds:")
+    st.markdown(
+        "**Webhook.** Enter this address at Stripe, for events of checkout sessions, payments, refunds and disputes:"
+    )
     st.code(f"{here.scheme}://{here.netloc}{stripe_routes.WEBHOOK}", language=None)
 
 
