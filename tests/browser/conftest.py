@@ -34,6 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The second try begins with a new server and database: in the first one's the customer is there already, say.
+
+    The plugin that tries again keeps what belongs to the whole file, as other tests' outcomes may rest on it.
+    """
+    if isinstance(item, pytest.Function) and getattr(item, "execution_count", 1) > 1:
+        for name in reversed(item.fixturenames):
+            for fixture in item._fixtureinfo.name2fixturedefs.get(name, ()):
+                if fixture.scope == "module":
+                    fixture.finish(item._request)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def app_database(server: str, template: str) -> Iterator[str]:
     """The database of this file's app, with the four people and June 2026 as the first open month."""
