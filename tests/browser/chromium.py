@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# The headless shell is Chromium without windows, the browser that Playwright, too, would bring: a tenth less work.
+NAMES = (
+    "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"
+)  # fmt: skip
+PACKAGES = ("chromium-headless-shell", "chromium")
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -35,10 +39,13 @@ def install() -> bool:
         return False
     print("Installing Chromium …", flush=True)
     quiet = {"env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, "stdout": subprocess.DEVNULL}
-    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", "chromium"]):
-        if subprocess.run(command, check=False, **quiet).returncode != 0:  # type: ignore[call-overload]
-            return False
-    return True
+
+    def ran(*command: str) -> bool:
+        return subprocess.run(command, check=False, **quiet).returncode == 0  # type: ignore[call-overload, no-any-return]
+
+    return ran("apt-get", "update", "-q") and any(
+        ran("apt-get", "install", "-qy", "--no-install-recommends", package) for package in PACKAGES
+    )
 
 
 def _of_playwright() -> str | None:

@@ -7,13 +7,15 @@ now and then click beside it.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import BrowserContext, Error, Locator, Page
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 ACTIONS = "click dblclick fill press press_sequentially check uncheck select_option hover focus drag_to".split()
+# The field of a file is hidden behind its button.
+HIDDEN_ACTIONS = ["set_input_files"]
 ASKS = BackMsg.DESCRIPTOR.fields_by_name["rerun_script"].number
 ENDS = ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number
 AGAIN = ForwardMsg.FINISHED_EARLY_FOR_RERUN
@@ -110,16 +112,16 @@ def watch(context: BrowserContext) -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until the page is not busy. Needed only before what is not in ACTIONS: the mouse, counting, reading."""
+    """Wait until the page is not busy. Needed only before what no list above names: the mouse, counting, reading."""
     page.locator("html:not([data-busy])").wait_for(state="attached")
 
 
-def patient(act: Callable[..., Any]) -> Callable[..., Any]:
+def patient(act: Callable[..., Any], state: Literal["attached", "visible"] = "visible") -> Callable[..., Any]:
     """The same action, once its element is there and the page has settled."""
 
     @wraps(act)
     def wait_and_act(self: Locator, *args: Any, **options: Any) -> Any:
-        self.wait_for(timeout=options.get("timeout"))
+        self.wait_for(state=state, timeout=options.get("timeout"))
         settled(self.page)
         return act(self, *args, **options)
 
@@ -150,4 +152,6 @@ def sure(click: Callable[..., None]) -> Callable[..., None]:
 
 for name in ACTIONS:
     setattr(Locator, name, patient(getattr(Locator, name)))
+for name in HIDDEN_ACTIONS:
+    setattr(Locator, name, patient(getattr(Locator, name), "attached"))
 Locator.click = sure(Locator.click)  # type: ignore[method-assign]
