@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
-from lib import audit, drafts, issuing, terms
+from lib import audit, charges, issuing, terms
 from lib.auth import Permission, User, require
 from lib.db import conflicts
 from lib.errors import AlreadyDone, Conflict, NotFound
@@ -49,7 +49,7 @@ def cancel_one(
     with conflicts({"invoices_cancelled_once_key": f"{original.number} was already cancelled."}):
         cancellation_id = _copy_negated(conn, invoice_id, printed=printed, today=today, user=user)
     issuing.number(conn, "i.id = :id", {"id": cancellation_id}, today=today, user=user, action="cancel")
-    drafts.release(conn, invoice_id)
+    charges.release(conn, invoice_id)
     terms.void_waiting(conn, invoice_id, deleted=False, user=user)
     conn.execute(
         text("UPDATE invoices SET state = 'cancelled', version = version + 1 WHERE id = :id"), {"id": invoice_id}

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lib import audit, cards, clock, db, money, payments, stripe_account, stripe_client
 from lib.errors import AlreadyDone, BillingError, Conflict
@@ -172,8 +171,7 @@ def _stripe_customer(claimed: Claimed, secret: str) -> str:
         secret, name=who.name, email=who.email, number=who.number, key=f"{claimed.key}-customer"
     )
     with db.transaction() as conn:
-        values = {"customer_id": claimed.customer_id, "mode": claimed.mode, "stripe_customer": made}
-        conn.execute(upsert(stripe_cards).values(**values).on_conflict_do_nothing())
+        cards.keep_customer(conn, claimed.customer_id, claimed.mode, made)
         return _known(conn, claimed) or made
 
 

@@ -11,12 +11,13 @@ from decimal import Decimal
 from typing import Any
 
 from babel.numbers import get_currency_precision
-from sqlalchemy import Connection, Row, func, insert, text, update
+from sqlalchemy import Connection, Row, func, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from lib import audit, customers, db, payment_methods, payments, stripe_account, stripe_client
+from lib import audit, customers, db, payment_methods, payments, stripe_account, stripe_client, stripe_requests
 from lib.auth import Permission, PortalUser, User, require
 from lib.errors import Conflict, Invalid, NotFound
-from lib.tables import stripe_cards, stripe_requests
+from lib.tables import stripe_cards
 
 KINDS = {"setup": "Save a card", "payment": "Pay link", "charge": "Charge of the saved card", "erasure": "Erasure"}
 STATES = {"new": "Asked for", "open": "Open", "done": "Done", "failed": "Failed", "expired": "Expired"}
@@ -135,8 +136,7 @@ def pay_link_of_customer(conn: Connection, invoice_id: int, *, user: PortalUser)
         "invoice_id": invoice_id, "amount": _payable(conn, invoice), "currency": invoice.currency,
     }  # fmt: skip
     with db.conflicts({"stripe_requests_one_open_key": _UNDER_WAY}):
-        row = insert(stripe_requests).values(**values).returning(stripe_requests.c.id)
-        request_id: int = conn.execute(row).scalar_one()
+        request_id = stripe_requests.add(conn, **values)
     audit.record(
         conn, KINDS["payment"].lower(), "invoice", invoice_id, user_id=None, customer_user_id=user.id,
         customer_id=user.customer_id, changes={"amount": (None, f"{values['amount']} {invoice.currency}")},
@@ -146,11 +146,7 @@ def pay_link_of_customer(conn: Connection, invoice_id: int, *, user: PortalUser)
 
 def look_now(conn: Connection, *, user: PortalUser) -> None:
     """Somebody of the customer came back from Stripe's page: the worker asks at once what became of it."""
-    conn.execute(
-        text("""UPDATE stripe_requests SET due_at = now()
-                 WHERE customer_id = :id AND kind = 'payment' AND state = 'open' AND due_at > now()"""),
-        {"id": user.customer_id},
-    )
+    stripe_requests.look_now(conn, user.customer_id)
 
 
 def removable(conn: Connection, customer_id: int, *, user: User) -> tuple[str, str]:
@@ -172,6 +168,12 @@ def remove_card(conn: Connection, customer_id: int, *, user: User) -> None:
     )  # fmt: skip
 
 
+def keep_customer(conn: Connection, customer_id: int, mode: str, stripe_customer: str) -> None:
+    """Note what Stripe calls a customer; the first name holds."""
+    values = {"customer_id": customer_id, "mode": mode, "stripe_customer": stripe_customer}
+    conn.execute(upsert(stripe_cards).values(**values).on_conflict_do_nothing())
+
+
 def keep_card(conn: Connection, customer_id: int, mode: str, card: stripe_client.Card | None) -> None:
     """Note which card is saved at Stripe, or that none is."""
     names = ("payment_method", "brand", "ending", "expires")
@@ -189,16 +191,9 @@ def forget(conn: Connection, customer_id: int) -> int:
         text("DELETE FROM stripe_cards WHERE customer_id = :id RETURNING mode, stripe_customer, payment_method"),
         {"id": customer_id},
     ).all()
-    conn.execute(
-        text("""UPDATE stripe_requests SET url = '', return_to = '',
-                       state = CASE state WHEN 'new' THEN 'failed' ELSE state END,
-                       due_at = CASE state WHEN 'new' THEN NULL ELSE due_at END
-                 WHERE customer_id = :id AND kind <> 'erasure'"""),
-        {"id": customer_id},
-    )
+    stripe_requests.forget_links(conn, customer_id)
     for row in found:
-        values = {"kind": "erasure", "mode": row.mode, "customer_id": customer_id, "reference": row.stripe_customer}
-        conn.execute(insert(stripe_requests).values(**values))
+        stripe_requests.add(conn, kind="erasure", mode=row.mode, customer_id=customer_id, reference=row.stripe_customer)
     return sum(1 for row in found if row.payment_method)
 
 
@@ -255,14 +250,10 @@ def _ask(conn: Connection, kind: str, customer_id: int, *, return_to: str, user:
     if kind != "charge" and not _BASE.fullmatch(return_to):
         raise Invalid("The way back from Stripe is no address of ours.")
     _, mode = stripe_account.secret(conn, hold=True)
-    request_id: int = conn.execute(
-        insert(stripe_requests)
-        .values(
-            kind=kind, mode=mode, customer_id=customer_id, return_to=return_to, recorded_by=user.id,
-            leased_until=text(f"now() + interval '{_AT_ONCE}'"), **of_invoice,
-        )
-        .returning(stripe_requests.c.id)
-    ).scalar_one()  # fmt: skip
+    request_id = stripe_requests.add(
+        conn, kind=kind, mode=mode, customer_id=customer_id, return_to=return_to, recorded_by=user.id,
+        leased_until=text(f"now() + interval '{_AT_ONCE}'"), **of_invoice,
+    )  # fmt: skip
     about = ("invoice", of_invoice["invoice_id"]) if of_invoice else ("customer", customer_id)
     told = {"amount": (None, f"{of_invoice['amount']} {of_invoice['currency']}")} if of_invoice else None
     audit.record(conn, KINDS[kind].lower(), *about, user_id=user.id, customer_id=customer_id, changes=told)

@@ -63,6 +63,41 @@ def rate_to_close(conn: Connection, month: date) -> None:
     _store(conn, [month], None, invoice_id="CASE WHEN amount <> 0 THEN nextval('invoices_id_seq') END")
 
 
+def assign_documents(conn: Connection, month: date, *, customer_id: int | None = None) -> None:
+    """Give each statement of a month that is on no document the id of one, which is then written.
+
+    Where the close has just rated the month, its statements have theirs already (`rate_to_close`).
+    """
+    narrowed = "" if customer_id is None else "AND s.customer_id = :customer_id"
+    conn.execute(
+        text(f"""
+            UPDATE statements s SET invoice_id = d.invoice_id
+              FROM (SELECT customer_id, nextval('invoices_id_seq') AS invoice_id
+                      FROM (SELECT s.customer_id FROM statements s
+                             WHERE s.month = :month AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
+                             ORDER BY s.customer_id) unlinked) d
+             WHERE s.month = :month AND s.customer_id = d.customer_id"""),
+        {"month": month, "customer_id": customer_id},
+    )
+
+
+def release(conn: Connection, invoice_id: int) -> None:
+    """Make the charges that are on a document unbilled again, before it is deleted or as it is cancelled."""
+    conn.execute(
+        text("""UPDATE statements SET invoice_id = NULL
+                 WHERE invoice_id = :id AND customer_id = (SELECT customer_id FROM invoices WHERE id = :id)"""),
+        {"id": invoice_id},
+    )
+
+
+def release_month(conn: Connection, month: date) -> None:
+    """The same for all documents of a month that is reopened."""
+    conn.execute(
+        text("UPDATE statements SET invoice_id = NULL WHERE month = :month AND invoice_id IS NOT NULL"),
+        {"month": month},
+    )
+
+
 # How many of the IPs that a customer has at a month's end are internal: as the last booking until then says.
 _SHARES = """
 share AS (

@@ -8,21 +8,10 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
-from lib import audit, billing, vat
+from lib import audit, billing, charges, vat
 from lib.auth import Permission, User, require
 from lib.errors import Conflict
 from lib.project_keys import MASK
-
-# A statement gets its document's id before the document is written. Where the close has just rated the
-# month, it has it already (`charges.rate_to_close`).
-_LINKED = """
-UPDATE statements s SET invoice_id = d.invoice_id
-  FROM (SELECT customer_id, nextval('invoices_id_seq') AS invoice_id
-          FROM (SELECT s.customer_id FROM statements s
-                 WHERE s.month = :month AND s.invoice_id IS NULL AND s.amount <> 0 {narrowed}
-                 ORDER BY s.customer_id) unlinked) d
- WHERE s.month = :month AND s.customer_id = d.customer_id
-"""
 
 # One statement writes all documents with their lines. {rating} is the rating statement up to its lines;
 # what is printed of each is in the document's language.
@@ -135,7 +124,8 @@ def from_statements(conn: Connection, month: date, *, customer_id: int | None = 
     values = {
         "month": month, "months": [month], "customer_id": customer_id, "customers": [customer_id], "user_id": user.id
     }  # fmt: skip
-    conn.execute(text(_LINKED.format(narrowed=narrowed)), values)
+    # A statement gets its document's id before the document is written.
+    charges.assign_documents(conn, month, customer_id=customer_id)
     statement = _DRAFTED.format(
         decision=vat.DECISION,
         narrowed=narrowed,
@@ -186,7 +176,5 @@ def remove_month(conn: Connection, month: date, *, user: User) -> int:
         values=values,
         user_id=user.id,
     )
-    conn.execute(
-        text("UPDATE statements SET invoice_id = NULL WHERE month = :month AND invoice_id IS NOT NULL"), values
-    )
+    charges.release_month(conn, month)
     return conn.execute(text("DELETE FROM invoices WHERE month = :month AND state = 'draft'"), values).rowcount

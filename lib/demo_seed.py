@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from lib import prices, products, second_factors, settings, staff
+from lib import prices, products, settings, staff
 from lib.auth import Role, User
 from lib.errors import Conflict
 from lib.prices import Tier
@@ -77,7 +77,7 @@ def set_up(conn: Connection, *, first_month: date) -> tuple[People, dict[str, in
     _company(conn, admin)
     settings.set_first_month(conn, first_month, user=admin)
     # Its sign-ins are known to everybody anyway.
-    second_factors.demand(conn, [], user=admin)
+    settings.demand_second_factor(conn, [], user=admin)
     catalogue = {}
     for row in rows("products"):
         details = {name: value for name, value in row.items() if name not in ("code", "kind")}

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, text, update
 
-from lib import audit, customers, fields, terms, vat
+from lib import audit, charges, customers, fields, terms, vat
 from lib.auth import Permission, User, require
 from lib.customer_states import Action
 from lib.errors import Conflict, Invalid, NotFound
@@ -133,22 +133,13 @@ def remove(conn: Connection, invoice_id: int, *, user: User) -> None:
     """Delete a draft; charges of the month close that were on it become unbilled, a term that waited is void (S3)."""
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
-    release(conn, invoice_id)
+    charges.release(conn, invoice_id)
     terms.void_waiting(conn, invoice_id, deleted=True, user=user)
     conn.execute(delete(invoices).where(invoices.c.id == invoice_id))
     audit.record(
         conn, "delete draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id,
         changes={"net": (before.net, None), "month": (before.month, None)},
     )  # fmt: skip
-
-
-def release(conn: Connection, invoice_id: int) -> None:
-    """Make the charges that are on a document unbilled again, before it is deleted or as it is cancelled."""
-    conn.execute(
-        text("""UPDATE statements SET invoice_id = NULL
-                 WHERE invoice_id = :id AND customer_id = (SELECT customer_id FROM invoices WHERE id = :id)"""),
-        {"id": invoice_id},
-    )
 
 
 def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:

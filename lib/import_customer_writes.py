@@ -9,7 +9,7 @@ from datetime import date
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
-from lib import audit, customer_verbs, customers, periods, tables
+from lib import audit, customer_verbs, customers, lifecycles, periods, tables
 from lib.auth import User
 from lib.customer_fields import PHASES
 from lib.import_customers import ONCE
@@ -65,16 +65,7 @@ def _add(conn: Connection, planned: Plan, rows: Sequence[Planned], *, today: dat
             values[at["number"]] = f"C-{next(numbers)}"
         written.append((id_, *values))
     copied(conn, "customers", ("id", *planned.columns), written)
-    conn.execute(
-        text("""INSERT INTO lifecycle (customer_id, effective_on, billed, active, ends_on, recorded_by)
-                SELECT id, coalesce(billed_from, :start), phase = 'billed', active, ends_on, :user
-                  FROM customers WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id"""),
-        {
-            "start": max(today, periods.hold_open_month(conn)),
-            "user": user.id,
-            "ids": id_array(ids),
-        },
-    )
+    lifecycles.begin(conn, id_array(ids), max(today, periods.hold_open_month(conn)), user)
     _log_added(conn, planned, ids, user=user)
 
 

@@ -48,6 +48,19 @@ def append(conn: Connection, statuses: Sequence[Status], user: User | None) -> N
         )
 
 
+def begin(conn: Connection, customer_ids: Any, day: date, user: User) -> None:
+    """Add the first status of customers just made, as their rows say it: from their first billed day, else `day`.
+
+    `customer_ids` is what stands for a bigint[] (`import_plans.id_array` for many).
+    """
+    conn.execute(
+        text("""INSERT INTO lifecycle (customer_id, effective_on, billed, active, ends_on, recorded_by)
+                SELECT id, coalesce(billed_from, :day), phase = 'billed', active, ends_on, :user
+                  FROM customers WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id"""),
+        {"day": day, "user": user.id, "ids": customer_ids},
+    )
+
+
 def change_from(conn: Connection, customer_ids: Sequence[int], day: date, user: User, **change: Any) -> None:
     """Append the changed status from `day` on: on that day, and on each later day the history names.
 

@@ -37,6 +37,12 @@ class Month:
     unbilled: int
 
 
+def begin(conn: Connection, month: date) -> None:
+    """Make this the first booking month, in place of one in which nothing was recorded."""
+    conn.execute(text("DELETE FROM months WHERE state = 'open'"))
+    conn.execute(text("INSERT INTO months (month) VALUES (:month)"), {"month": month})
+
+
 def months(conn: Connection, *, today: date) -> list[Month]:
     """All months from the first closed one to today's, the newest first."""
     charges.ensure_rated(conn, *periods.open_months(conn, today=today))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, text
 
-from lib import audit, money
+from lib import audit, money, stripe_requests
 from lib.errors import NotFound
 from lib.invoices import STATES
 from lib.tables import payments
@@ -165,17 +165,13 @@ def _hand_on(
     conn: Connection, taken: Row[Any], invoice: Row[Any], payment_id: int | None, *, too_much: Decimal
 ) -> None:
     """What collected a payment has its successor now, so that a debit that comes back or a refund finds it."""
-    values = {"before": taken.id, "invoice": invoice.id, "payment": payment_id, "note": ""}
-    if too_much:
-        values["note"] = f"{money.shown(too_much)} {invoice.currency} more came in than was open. Refund it at Stripe."
+    note = f"{money.shown(too_much)} {invoice.currency} more came in than was open. Refund it at Stripe."
+    note = note if too_much else ""
     if payment_id is None:  # nothing of it is on the new document: it stays with the old one, reversed
-        conn.execute(text("UPDATE stripe_requests SET note = :note WHERE payment_id = :before"), values)
+        stripe_requests.hand_on(conn, taken.id, note=note)
         return
+    stripe_requests.hand_on(conn, taken.id, note=note, invoice_id=invoice.id, payment_id=payment_id)
     conn.execute(
-        text("UPDATE debits SET invoice_id = :invoice, payment_id = :payment WHERE payment_id = :before"), values
-    )
-    conn.execute(
-        text("""UPDATE stripe_requests SET invoice_id = :invoice, payment_id = :payment,
-                       note = CASE WHEN :note = '' THEN note ELSE :note END WHERE payment_id = :before"""),
-        values,
+        text("UPDATE debits SET invoice_id = :invoice, payment_id = :payment WHERE payment_id = :before"),
+        {"before": taken.id, "invoice": invoice.id, "payment": payment_id},
     )

@@ -144,18 +144,6 @@ def reset(conn: Connection, staff_id: int, *, user: User) -> None:
     audit.record(conn, "reset second factor", "staff", staff_id, user_id=user.id)
 
 
-def demand(conn: Connection, roles: list[Role], *, user: User) -> None:
-    """Which roles need a second factor. Who has none sets it up at the next click."""
-    require(user, Permission.EDIT_SETTINGS)
-    before = conn.scalar(select(company.c.second_factor_roles).with_for_update())
-    after = sorted({str(Role(role)) for role in roles})
-    if before == after:
-        return
-    conn.execute(update(company).values(second_factor_roles=after))
-    changes = {"second_factor_roles": (", ".join(before or ()), ", ".join(after))}
-    audit.record(conn, "edit", "company", 1, user_id=user.id, changes=changes)
-
-
 def demanded(conn: Connection) -> list[Role]:
     """The roles that need a second factor."""
     return [Role(role) for role in conn.scalar(select(company.c.second_factor_roles)) or ()]

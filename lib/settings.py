@@ -8,15 +8,14 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, select, text, update
 
-from lib import audit, company_fields, periods
-from lib.auth import Permission, User, require
+from lib import audit, company_fields, months, periods
+from lib.auth import Permission, Role, User, require
 from lib.company_fields import SERIES
 from lib.db import conflicts
 from lib.errors import Conflict, Invalid, NotFound
 from lib.tables import company as company_table
-from lib.tables import months
 from lib.tables import number_series as series_table
 
 _REFUSALS = periods.REFUSALS | {
@@ -190,6 +189,18 @@ def edit_number_series(
     audit.record(conn, "edit", "number series", kind, user_id=user.id, changes=changed)
 
 
+def demand_second_factor(conn: Connection, roles: list[Role], *, user: User) -> None:
+    """Which roles need a second factor. Who has none sets it up at the next click."""
+    require(user, Permission.EDIT_SETTINGS)
+    before = conn.scalar(select(company_table.c.second_factor_roles).with_for_update())
+    after = sorted({str(Role(role)) for role in roles})
+    if before == after:
+        return
+    conn.execute(update(company_table).values(second_factor_roles=after))
+    changes = {"second_factor_roles": (", ".join(before or ()), ", ".join(after))}
+    audit.record(conn, "edit", "company", 1, user_id=user.id, changes=changes)
+
+
 # ---------------------------------------------------------------------------------- the first booking month
 
 
@@ -199,7 +210,7 @@ def set_first_month(conn: Connection, month: date, *, user: User) -> None:
     periods.require_first_of_month(month, field="first_month")
     if not 2000 <= month.year <= 2100:
         raise Invalid("Choose a month between 2000 and 2100.", field="first_month")
-    standing = list(conn.execute(select(months.c.month, months.c.state).with_for_update()))
+    standing = conn.execute(text("SELECT month FROM months FOR UPDATE")).all()
     if standing and first_month_is_fixed(conn):
         raise Conflict(
             "The first booking month is fixed: customers, bookings, adjustments or invoices were recorded in it."
@@ -208,8 +219,7 @@ def set_first_month(conn: Connection, month: date, *, user: User) -> None:
     if before == month:
         raise Invalid(f"The first booking month is {month:%B %Y} already.", field="first_month")
     with conflicts(_REFUSALS):
-        conn.execute(delete(months).where(months.c.state == "open"))
-        conn.execute(insert(months).values(month=month))
+        months.begin(conn, month)
     audit.record(conn, "set first month", "month", month, user_id=user.id, changes={"month": (before, month)})
 
 

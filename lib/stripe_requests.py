@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, case, null, text, update
+from sqlalchemy import Connection, case, insert, null, text, update
 
 from lib.tables import stripe_requests
 
@@ -46,6 +46,12 @@ class Claimed:
     leased_until: datetime
 
 
+def add(conn: Connection, **values: Any) -> int:
+    """Ask for something, which the worker takes up, or who asks, for whom it is leased. Returns the request's id."""
+    made: int = conn.execute(insert(stripe_requests).values(**values).returning(stripe_requests.c.id)).scalar_one()
+    return made
+
+
 def claim(conn: Connection, request_id: int | None = None) -> Claimed | None:
     """Lease the request that has been due longest in the mode of our keys, or the one that was just made."""
     chosen = (
@@ -71,6 +77,39 @@ def hint(conn: Connection, names: tuple[str, ...]) -> int:
                  WHERE reference = ANY(:names) OR intent = ANY(:names)"""),
         {"names": list(names)},
     ).rowcount
+
+
+def look_now(conn: Connection, customer_id: int) -> None:
+    """Ask about a customer's open payments at once."""
+    conn.execute(
+        text("""UPDATE stripe_requests SET due_at = now()
+                 WHERE customer_id = :id AND kind = 'payment' AND state = 'open' AND due_at > now()"""),
+        {"id": customer_id},
+    )
+
+
+def forget_links(conn: Connection, customer_id: int) -> None:
+    """Ask for nothing more of a customer whose data are erased, and forget its links."""
+    conn.execute(
+        text("""UPDATE stripe_requests SET url = '', return_to = '',
+                       state = CASE state WHEN 'new' THEN 'failed' ELSE state END,
+                       due_at = CASE state WHEN 'new' THEN NULL ELSE due_at END
+                 WHERE customer_id = :id AND kind <> 'erasure'"""),
+        {"id": customer_id},
+    )
+
+
+def hand_on(
+    conn: Connection, before: int, *, note: str, invoice_id: int | None = None, payment_id: int | None = None
+) -> None:
+    """What collected the payment `before` collected `payment_id` of that document instead; without one, note only."""
+    conn.execute(
+        text("""UPDATE stripe_requests SET invoice_id = coalesce(CAST(:invoice AS bigint), invoice_id),
+                       payment_id = coalesce(CAST(:payment AS bigint), payment_id),
+                       note = CASE WHEN :note = '' THEN note ELSE :note END
+                 WHERE payment_id = :before"""),
+        {"before": before, "invoice": invoice_id, "payment": payment_id, "note": note},
+    )
 
 
 def write(conn: Connection, claimed: Claimed, *, due_minutes: int | None, **values: Any) -> None:

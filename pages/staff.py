@@ -150,7 +150,7 @@ def reset_second_factor(person: staff.Account) -> None:
 
 def save_demanded() -> None:
     """For `on_click`: the roles that need a second factor."""
-    session.attempt(second_factors.demand, st.session_state["second_factor_roles"], success="Saved.")
+    session.attempt(settings.demand_second_factor, st.session_state["second_factor_roles"], success="Saved.")
 
 
 def first_password(key: str) -> None:

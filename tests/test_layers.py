@@ -6,11 +6,44 @@ from pathlib import Path
 
 import pytest
 
+from lib import tables
+
 ROOT = Path(__file__).parents[1]
 LIB = sorted((ROOT / "lib").rglob("*.py"))
 PAGES = sorted((ROOT / "pages").rglob("*.py"))
 GUARDED = [path for path in PAGES if path.parent.name == "pages" and path.name not in ("__init__.py", "main.py")]
 
+# The phases of a document's life, a module each; `payment_rows` follows what was paid.
+DOCUMENT = {
+    "drafts",
+    "close_drafts",
+    "advance_invoices",
+    "collection_notices",
+    "issuing",
+    "cancellations",
+    "payment_rows",
+}
+# A table is written by one module, but for these: the second one is set-based, works in the background, or is the
+# portal's, and is named after the first.
+WRITERS = {
+    "invoices": DOCUMENT,
+    "invoice_lines": DOCUMENT - {"collection_notices", "issuing", "payment_rows"},
+    "bookings": {"bookings", "import_bookings"},
+    "customers": {"customers", "import_customer_writes"},
+    "contacts": {"contacts", "import_people"},
+    "customer_users": {"customer_users", "import_people"},
+    "deletions": {"deletions", "erasures"},
+    "duties": {"deletions", "erasures"},
+    "imports": {"imports", "import_applying"},
+    "mails": {"mails", "mail_sending"},
+    "sessions": {"sessions", "portal_sessions"},
+    "sign_in_tickets": {"sessions", "portal_sessions"},
+    # A payment that goes over to another document takes the debit along that collected it.
+    "debits": {"debits", "payment_rows"},
+}
+# Fills a database with many customers for measuring, not by the app.
+FILLS = ROOT / "lib" / "demo_fill.py"
+WRITES = re.compile(r"(?:INSERT INTO|DELETE FROM|TRUNCATE)\s+(\w+)|UPDATE\s+(\w+)(?:\s+\w+)?\s+SET\b")
 
 # The portal's pages but for those that a stranger opens: a mailed link, or the way to such a mail.
 OPEN = ("main", "accept", "forgotten", "reset", "register", "confirm")
@@ -35,6 +68,31 @@ def shown(path: Path) -> str:
 @pytest.mark.parametrize("path", LIB, ids=shown)
 def test_lib_knows_no_page_and_no_streamlit(path: Path) -> None:
     assert not imported(path) & {"streamlit", "streamlit_authenticator", "pages", "app", "portal"}
+
+
+def written(path: Path) -> set[str]:
+    """The tables that a module of lib writes, in SQL or by SQLAlchemy's functions."""
+    source = path.read_text()
+    found = {name for match in WRITES.findall(source) for name in match}
+    names = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib.tables":
+            names |= {name.asname or name.name: name.name for name in node.names}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("insert", "update", "delete", "upsert"):
+            found.add(names.get(ast.unparse(node.args[0]), ""))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("copied", "_write"):
+            found.add(str(getattr(node.args[1], "value", "")))
+    return found & set(tables.metadata.tables)
+
+
+def test_a_table_is_written_by_one_module() -> None:
+    writers: dict[str, set[str]] = {}
+    for path in LIB:
+        if path != FILLS and "migrations" not in path.parts:
+            for table in written(path):
+                writers.setdefault(table, set()).add(path.stem)
+    assert {table: modules for table, modules in writers.items() if len(modules) > 1} == WRITERS
+    assert len(writers) > 50
 
 
 @pytest.mark.parametrize("path", PAGES, ids=shown)

@@ -6,7 +6,7 @@ import pyotp
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib import db, second_factors, vault
+from lib import db, second_factors, settings, vault
 from lib.auth import Role
 from tests import people
 
@@ -28,7 +28,7 @@ def press(page: AppTest, label: str) -> None:
 
 def demand(role: Role) -> None:
     with db.transaction() as conn:
-        second_factors.demand(conn, [role], user=people.hire(conn)[Role.ADMIN])
+        settings.demand_second_factor(conn, [role], user=people.hire(conn)[Role.ADMIN])
 
 
 def test_a_role_that_needs_one_sets_it_up_and_goes_on(open_page: OpenPage) -> None:

@@ -4,7 +4,7 @@ import pyotp
 import pytest
 from sqlalchemy import Connection, text
 
-from lib import audit, second_factors, sessions, vault
+from lib import audit, second_factors, sessions, settings, vault
 from lib.auth import Role, User
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from tests import people
@@ -100,10 +100,10 @@ def test_new_recovery_codes_void_the_old_ones(conn: Connection, finance: User) -
 
 def test_removing_needs_a_code_and_a_role_that_does_not_need_it(conn: Connection, finance: User, admin: User) -> None:
     secret, _ = set_up(conn, finance)
-    second_factors.demand(conn, [Role.FINANCE], user=admin)
+    settings.demand_second_factor(conn, [Role.FINANCE], user=admin)
     with pytest.raises(Conflict, match="needs a second factor"):
         second_factors.remove(conn, code=code(secret, conn), user=finance)
-    second_factors.demand(conn, [], user=admin)
+    settings.demand_second_factor(conn, [], user=admin)
     with pytest.raises(Invalid):
         second_factors.remove(conn, code="000000", user=finance)
     second_factors.remove(conn, code=code(secret, conn), user=finance)
@@ -127,8 +127,8 @@ def test_an_admin_resets_a_lost_device(conn: Connection, finance: User, admin: U
 def test_a_role_that_needs_one_sets_it_up_first(conn: Connection, finance: User, sales: User, admin: User) -> None:
     tokens = {user.role: people.sign_in(conn, user) for user in (finance, sales)}
     with pytest.raises(NotAllowed):
-        second_factors.demand(conn, [Role.FINANCE], user=finance)
-    second_factors.demand(conn, [Role.FINANCE], user=admin)
+        settings.demand_second_factor(conn, [Role.FINANCE], user=finance)
+    settings.demand_second_factor(conn, [Role.FINANCE], user=admin)
     assert second_factors.demanded(conn) == [Role.FINANCE]
     found = {role: sessions.user_of(conn, token) for role, token in tokens.items()}
     assert {role: user.unready for role, user in found.items() if user} == {Role.FINANCE: True, Role.SALES: False}
