@@ -240,6 +240,18 @@ def _timezone(value: Any) -> str:
     return zone
 
 
+def logo_on_paper(logo: bytes) -> bytes:
+    """A stored logo as documents show it, as PNG: on white, also where the screen is dark and the logo transparent."""
+    with Image.open(io.BytesIO(logo)) as opened:
+        picture = opened.convert("RGBA")
+    margin = max(picture.size) // 20
+    paper = Image.new("RGBA", (picture.width + 2 * margin, picture.height + 2 * margin), "white")
+    paper.alpha_composite(picture, (margin, margin))
+    content = io.BytesIO()
+    paper.convert("RGB").save(content, "PNG")
+    return content.getvalue()
+
+
 def _logo(value: Any) -> bytes | None:
     """The picture by its first bytes, whatever the file's name says; None removes the logo."""
     if value is None:

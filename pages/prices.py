@@ -93,7 +93,7 @@ def draw_selling(product: Product, *, first_open: date, today: date, currency: s
     """The list price: its versions, and a new one from a month on."""
     with session.reading() as conn:
         versions = prices.versions(conn, product.id)
-    price_versions.history(versions, unit=product.unit_en, first_open=first_open, user=user, key="list")
+    price_versions.history(versions, first_open=first_open, user=user, key="list")
     if not user.may(Permission.EDIT_PRICES):
         return
     editor = f"list_{product.id}"
@@ -110,7 +110,7 @@ def draw_individual(product: Product, *, first_open: date, today: date, currency
     with session.reading() as conn:
         found = prices.versions(conn, product.id, individual=True, customer_id=customer.id if customer else None)
     if customer is not None:
-        price_versions.history(found, unit=product.unit_en, first_open=first_open, user=user, key="individual")
+        price_versions.history(found, first_open=first_open, user=user, key="individual")
     elif found:
         _all_individual(found, currency)
     else:
@@ -244,7 +244,7 @@ def draw_purchase(product: Product, *, first_open: date, today: date, currency: 
             with st.container(width=220):
                 price_versions.from_month("purchase_from", first_open=first_open, today=today)
             with st.container(width=220):
-                typed = forms.text(PURCHASE, "unit_price", f"Price per {product.unit_en} ({currency})")
+                typed = forms.text(PURCHASE, "unit_price", f"Unit price ({currency})")
                 problem = _unreadable(typed)
                 forms.problem(problem)
         st.button(

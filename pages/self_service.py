@@ -211,7 +211,7 @@ def draw(user: User) -> None:
             draw_curves(found, company.currency)
         with st.container(border=True):
             st.subheader("Versions", anchor=False)
-            price_versions.history(versions, unit="IP", first_open=first_open, user=user, key="ranges")
+            price_versions.history(versions, first_open=first_open, user=user, key="ranges")
     draw_article(company)
 
 

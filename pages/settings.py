@@ -121,7 +121,7 @@ def _draw_logo(company: Company) -> None:
             with session.reading() as conn:
                 picture = settings.logo(conn)
             if picture:
-                st.image(picture, width=180, alt="The company's logo")
+                st.image(company_fields.logo_on_paper(picture), width=180, alt="The company's logo")
         upload = st.file_uploader(
             "A PNG or JPEG picture of up to 500 kB; it stands at the top of each document.",
             type=["png", "jpg", "jpeg"],

@@ -130,6 +130,17 @@ def test_a_logo_is_kept_and_removed(conn: Connection, admin: User, kind: str) ->
     assert not edit(conn, admin, logo=None).has_logo
 
 
+def test_a_transparent_logo_is_shown_on_white() -> None:
+    drawn = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    drawn.putpixel((5, 5), (200, 0, 0, 255))
+    content = BytesIO()
+    drawn.save(content, "PNG")
+    shown = Image.open(BytesIO(company_fields.logo_on_paper(content.getvalue())))
+    assert (shown.size, shown.mode) == ((44, 24), "RGB")
+    assert shown.getpixel((0, 0)) == shown.getpixel((20, 20)) == (255, 255, 255)
+    assert shown.getpixel((7, 7)) == (200, 0, 0)
+
+
 def test_a_picture_of_too_many_pixels_is_refused(conn: Connection, admin: User) -> None:
     with pytest.raises(Invalid, match="4000 pixels"):
         edit(conn, admin, logo=picture(size=(5000, 10)))

@@ -36,7 +36,7 @@ def from_month(key: str, *, first_open: date, today: date) -> date:
     return chosen
 
 
-def history(versions: Sequence[Version], *, unit: str, first_open: date | None, user: User, key: str) -> None:
+def history(versions: Sequence[Version], *, first_open: date | None, user: User, key: str) -> None:
     """The versions of one price, the newest first, with a button for each that can still be withdrawn."""
     if not versions:
         ui.empty("No price yet.", icon=":material/sell:")
@@ -45,7 +45,7 @@ def history(versions: Sequence[Version], *, unit: str, first_open: date | None, 
         [
             {
                 "Valid": span(version),
-                f"Price per {unit}": price_text(version.tiers),
+                "Unit price": price_text(version.tiers),
                 "Saved by": session.escaped(f"{version.recorded_by}, {ui.day(version.recorded_at.date())}"),
             }
             for version in versions
