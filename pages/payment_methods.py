@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import payment_methods, settings, stripe_account
+from lib import document_words, payment_methods, settings, stripe_account
 from lib.auth import Permission
 from lib.payment_methods import Method
 from lib.settings import Company
@@ -105,7 +105,7 @@ def _bank_transfer(company: Company) -> None:
     ui.facts(
         {
             "Bank": company.bank_name,
-            "IBAN": company.iban or "Not entered: invoices name no account",
+            "IBAN": document_words.iban(company.iban) or "Not entered: invoices name no account",
             "BIC": company.bic,
             "Days to pay": f"{company.payment_days}, unless the customer has days of its own",
         },
@@ -133,7 +133,7 @@ def _direct_debit(method: Method, company: Company) -> None:
     ui.facts(
         {
             "Creditor identifier": method.creditor_id or "Not entered: no file for the bank can be made",
-            "Collected to": company.iban or "No account: enter it under Bank transfer",
+            "Collected to": document_words.iban(company.iban) or "No account: enter it under Bank transfer",
         },
         alt="What direct debits need",
     )
