@@ -28,6 +28,7 @@ from lib import (
     stripe_account,
     stripe_client,
     stripe_events,
+    stripe_requests,
     vault,
 )
 from lib.auth import Role
@@ -554,6 +555,7 @@ def test_a_draft_is_not_paid(company: Company) -> None:
 def test_erasure_takes_the_card_here_and_at_stripe(company: Company, fake: Stripe) -> None:
     save(company, fake)
     with db.transaction() as conn:
+        waiting = cards.save_card(conn, company.with_users, return_to=BACK, user=company.people[Role.SALES])
         payments.settle(
             conn, [invoice(company).id], paid_on=TODAY, method="bank_transfer", today=TODAY, user=company.finance
         )
@@ -564,11 +566,31 @@ def test_erasure_takes_the_card_here_and_at_stripe(company: Company, fake: Strip
         if customers.customer(conn, company.with_users).settled_at is None:
             erasures.settle(conn, deletion_id, company.with_users)
         assert conn.scalar(text("SELECT count(*) FROM stripe_cards")) == 0
+        # Nobody asks for what was not asked for yet, and no address leads anywhere.
+        found = conn.execute(text("SELECT id, state, due_at FROM stripe_requests WHERE kind <> 'erasure' ORDER BY id"))
+        assert [row.state for row in found if row.due_at is None and row.id == waiting] == ["failed"]
+        assert conn.scalar(text("SELECT count(*) FROM stripe_requests WHERE url <> '' OR return_to <> ''")) == 0
     assert any(name.startswith("cus_") for name in fake.objects)
     work()
     assert not any(name.startswith("cus_") for name in fake.objects)
     with pytest.raises(Conflict, match="Nothing is open"):
         do(cards.pay_link, invoice(company).id, return_to=BACK, user=company.finance)
+
+
+def test_what_collected_a_payment_is_handed_on_with_it(company: Company, fake: Stripe) -> None:
+    fake.type_card(link(company), GOOD)
+    look()
+    with db.transaction() as conn:
+        request = "SELECT invoice_id, payment_id, note FROM stripe_requests"
+        [(on, payment, _)] = conn.execute(text(request)).all()
+        other = invoices.invoices_of(conn, company.with_ips)[0].id
+        new = payments.record(
+            conn, other, amount=Decimal(1), paid_on=TODAY, method="card", today=TODAY, user=company.finance
+        )
+        stripe_requests.hand_on(conn, payment, note="Refund 2.00 of it.")
+        assert conn.execute(text(request)).all() == [(on, payment, "Refund 2.00 of it.")]
+        stripe_requests.hand_on(conn, payment, note="", invoice_id=other, payment_id=new)
+        assert conn.execute(text(request)).all() == [(other, new, "Refund 2.00 of it.")]
 
 
 # ---------------------------------------------------------------------------------- the webhook
