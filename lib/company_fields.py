@@ -25,6 +25,8 @@ SERIES = {"invoice": "Invoices", "credit_note": "Credit notes", "cancellation": 
 # The rules of VAT in `lib.vat` are those of a seller in Germany.
 SELLER_COUNTRY = "DE"
 MOST_PIXELS = 4000
+# Enough for a small picture on a fine screen; a page that shows all of a large one would compute for seconds.
+_SHOWN_PIXELS = 480
 LONGEST_TERMS = 50_000
 # Thirty days: whoever asks to be erased is not made to wait longer (Art. 12 (3) GDPR).
 LONGEST_DELAY = 43_200
@@ -243,6 +245,7 @@ def _timezone(value: Any) -> str:
 def logo_on_paper(logo: bytes) -> bytes:
     """A stored logo as documents show it, as PNG: on white, also where the screen is dark and the logo transparent."""
     with Image.open(io.BytesIO(logo)) as opened:
+        opened.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
         picture = opened.convert("RGBA")
     margin = max(picture.size) // 20
     paper = Image.new("RGBA", (picture.width + 2 * margin, picture.height + 2 * margin), "white")

@@ -165,8 +165,9 @@ def _hand_on(
     conn: Connection, taken: Row[Any], invoice: Row[Any], payment_id: int | None, *, too_much: Decimal
 ) -> None:
     """What collected a payment has its successor now, so that a debit that comes back or a refund finds it."""
-    note = f"{money.shown(too_much)} {invoice.currency} more came in than was open. Refund it at Stripe."
-    note = note if too_much else ""
+    note = ""
+    if too_much:
+        note = f"{money.shown(too_much)} {invoice.currency} more came in than was open. Refund it at Stripe."
     if payment_id is None:  # nothing of it is on the new document: it stays with the old one, reversed
         stripe_requests.hand_on(conn, taken.id, note=note)
         return

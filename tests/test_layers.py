@@ -23,8 +23,8 @@ DOCUMENT = {
     "cancellations",
     "payment_rows",
 }
-# A table is written by one module, but for these: the second one is set-based, works in the background, or is the
-# portal's, and is named after the first.
+# A table is written by one module, but for these. Where there are two, the second imports many rows at once, works in
+# the background, or is the portal's.
 WRITERS = {
     "invoices": DOCUMENT,
     "invoice_lines": DOCUMENT - {"collection_notices", "issuing", "payment_rows"},

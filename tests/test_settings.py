@@ -139,6 +139,8 @@ def test_a_transparent_logo_is_shown_on_white() -> None:
     assert (shown.size, shown.mode) == ((44, 24), "RGB")
     assert shown.getpixel((0, 0)) == shown.getpixel((20, 20)) == (255, 255, 255)
     assert shown.getpixel((7, 7)) == (200, 0, 0)
+    large = Image.open(BytesIO(company_fields.logo_on_paper(picture(size=(4000, 1000)))))
+    assert large.size == (528, 168)
 
 
 def test_a_picture_of_too_many_pixels_is_refused(conn: Connection, admin: User) -> None:
