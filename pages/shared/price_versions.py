@@ -70,10 +70,10 @@ def span(version: Version) -> str:
 
 
 def price_text(tiers: Sequence[Tier]) -> str:
-    """The ranges for a cell of a table: one below the other."""
+    """The ranges for a cell of a table: one below the other, none divided where the table is narrow."""
     if not tiers:
         return "List price"
-    return session.escaped(prices.described(tiers).replace(", ", "\n"))
+    return session.escaped(prices.described(tiers).replace(", ", "\n").replace(" ", "\N{NO-BREAK SPACE}"))
 
 
 def _withdraw_button(version: Version, *, key: str) -> None:
