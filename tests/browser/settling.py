@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal
 
-from playwright.sync_api import BrowserContext, Error, Locator, Page
+from playwright.sync_api import BrowserContext, Error, Expect, Locator, LocatorAssertions, Page
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -150,8 +150,44 @@ def sure(click: Callable[..., None]) -> Callable[..., None]:
     return click_until_it_lands
 
 
+def of_page(begin: Callable[..., Any]) -> Callable[..., Any]:
+    """`expect`, whose expectation of an element knows on which page that is."""
+
+    @wraps(begin)
+    def begin_there(self: Expect, actual: Any, message: str | None = None) -> Any:
+        expectation = begin(self, actual, message)
+        if isinstance(actual, Locator):
+            expectation.page = actual.page
+        return expectation
+
+    return begin_there
+
+
+def unhurried(meet: Callable[..., None]) -> Callable[..., None]:
+    """The same expectation, which looks again at the settled page where it saw two of what there is to be one.
+
+    Playwright waits for what isn't there yet, but gives up at once where the old element still stands beside the new.
+    """
+
+    @wraps(meet)
+    def meet_in_the_end(self: Any, *args: Any, **options: Any) -> None:
+        try:
+            meet(self, *args, **options)
+        except AssertionError as error:
+            if "strict mode violation" not in str(error):
+                raise
+            settled(self.page)
+            meet(self, *args, **options)
+
+    return meet_in_the_end
+
+
 for name in ACTIONS:
     setattr(Locator, name, patient(getattr(Locator, name)))
 for name in HIDDEN_ACTIONS:
     setattr(Locator, name, patient(getattr(Locator, name), "attached"))
 Locator.click = sure(Locator.click)  # type: ignore[method-assign]
+Expect.__call__ = of_page(Expect.__call__)  # type: ignore[method-assign]
+for name in dir(LocatorAssertions):
+    if name.startswith(("to_", "not_to_")):
+        setattr(LocatorAssertions, name, unhurried(getattr(LocatorAssertions, name)))
