@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+import psutil
 from sqlalchemy import make_url
 
 from lib import (
@@ -155,21 +156,28 @@ def _own_keys() -> str:
 
 
 def start(address: str, port: int, *, site: str = STAFF, stderr: IO[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the server of a site, which ends when we do, even where we are killed.
-
-    It believes X-Forwarded-For and -Proto from the proxies in FORWARDED_ALLOW_IPS only.
-    """
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / site)]
-    command += ["--server.address", address, "--server.port", str(port)]
-    # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
-    environment = {"FORWARDED_ALLOW_IPS": "", **os.environ, PARENT: str(os.getpid())}
-    for_portal = environment.pop(PORTAL_URL, "")
-    if site == PORTAL and for_portal:
-        environment["DATABASE_URL"] = for_portal
+    """Start the server of a site, which ends when we do, even where we are killed."""
+    command = [sys.executable, "-m", "streamlit", *arguments(address, port, site)]
+    env = environment(site) | {PARENT: str(os.getpid())}
     # In a session of its own: a Ctrl-C in the terminal reaches us alone, and we end it in order.
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+        command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
     )
+
+
+def arguments(address: str, port: int, site: str) -> list[str]:
+    """What streamlit is told, to run a site."""
+    return ["run", str(ROOT / site), "--server.address", address, "--server.port", str(port)]
+
+
+def environment(site: str) -> dict[str, str]:
+    """The variables of a site's server. It believes X-Forwarded-For and -Proto from FORWARDED_ALLOW_IPS only."""
+    # Without the variable uvicorn would believe everybody on this machine, and each guess could have another address.
+    found = {"FORWARDED_ALLOW_IPS": "", **os.environ}
+    for_portal = found.pop(PORTAL_URL, "")
+    if site == PORTAL and for_portal:
+        found["DATABASE_URL"] = for_portal
+    return found
 
 
 def start_worker() -> subprocess.Popen[bytes]:
@@ -222,6 +230,10 @@ def _serve(address: str, port: int, portal_port: int | None, *, demo_sign_ins: b
         return _watch(running, starts)
     finally:
         stop(*running.values())
+        # One that was being started when the signal came is in no variable yet.
+        for child in psutil.Process().children():
+            child.kill()
+            child.wait()
 
 
 def _watch(

@@ -129,3 +129,28 @@ def test_the_demo_is_not_served_to_the_network(run: Run) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "this machine only" in said
+
+
+INTERRUPTED = """
+import subprocess, sys
+import psutil
+from lib import local
+
+def asleep(*_, **__):
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+def interrupted():
+    asleep()
+    raise KeyboardInterrupt
+
+local.start, local.up, local.start_worker = asleep, lambda *_: True, interrupted
+try:
+    local._serve("127.0.0.1", 8501, None, demo_sign_ins=False)
+except KeyboardInterrupt:
+    print(len(psutil.Process().children()), "left")
+"""
+
+
+def test_a_signal_that_comes_while_a_worker_starts_leaves_none() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("0 left\n")
