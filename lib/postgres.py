@@ -57,8 +57,12 @@ def database(url: str, name: str) -> str:
     """The URL of the database `name` on the server at `url`; it is made where it doesn't exist."""
     with psycopg.connect(url, autocommit=True) as conn, suppress(psycopg.errors.DuplicateDatabase):
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=f"/{name}"))
+    return address(url, name)
+
+
+def address(url: str, name: str) -> str:
+    """The URL of the database `name` on the server at `url`."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def binaries() -> Path:

@@ -29,6 +29,7 @@ MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 2**30
 # The engine whose compiled statements the others use, too.
 _compiler: list[Engine] = []
+_connections: dict[str, psycopg.Connection] = {}
 # Durability is off: the data are thrown away. The rest keeps the server from work of its own, and its files few.
 SETTINGS = {
     "fsync": "off",
@@ -44,6 +45,17 @@ SETTINGS = {
 @contextmanager
 def server() -> Iterator[str]:
     """The URL of the server's maintenance database."""
+    with _started() as url:
+        try:
+            yield url
+        finally:
+            for conn in _connections.values():
+                conn.close()
+            _connections.clear()
+
+
+@contextmanager
+def _started() -> Iterator[str]:
     if GIVEN:
         yield GIVEN
         return
@@ -110,17 +122,15 @@ def template(url: str) -> str:
 def copy(url: str, template_name: str) -> Iterator[str]:
     """A copy of the template, which goes when the block ends. Yields its URL."""
     name = f"mandant_test_{os.getpid()}_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as conn:
-        command = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
-        names = sql.Identifier(name), sql.Identifier(template_name)
-        conn.execute(command.format(*names, sql.SQL(_strategy(conn))))
-    address = postgres.database(url, name)
+    conn = _at_hand(url)
+    command = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
+    conn.execute(command.format(sql.Identifier(name), sql.Identifier(template_name), sql.SQL(_strategy(conn))))
+    address = postgres.address(url, name)
     try:
         yield address
     finally:
         db.engine(address).dispose()
-        with psycopg.connect(url, autocommit=True) as conn:
-            _drop(conn, name)
+        _drop(_at_hand(url), name)
 
 
 @contextmanager
@@ -145,6 +155,13 @@ def _share_statements(engine: Engine) -> None:
         _compiler.append(engine)
     engine.dialect = engine.pool._dialect = _compiler[0].dialect
     engine._compiled_cache = _compiler[0]._compiled_cache
+
+
+def _at_hand(url: str) -> psycopg.Connection:
+    """This process's connection for making and dropping databases: signing in for each costs more than a copy."""
+    if url not in _connections:
+        _connections[url] = psycopg.connect(url, autocommit=True)
+    return _connections[url]
 
 
 def _memory() -> Path | None:

@@ -13,7 +13,7 @@ from lib import db, local
 from lib.auth import Role
 from lib.sessions import SESSION_COOKIE
 from tests import databases, people
-from tests.browser import chromium, settling
+from tests.browser import chromium, forked, settling
 
 # Long enough for a machine on which others work, too: nothing waits longer than it must.
 WAIT_MS = 60_000
@@ -72,12 +72,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(url: str, log: Path, port: int, **settings: str) -> Iterator[Server]:
-    """The app on this database, with these settings in its environment; it ends with the block."""
-    with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
+def running(url: str, log: Path, port: int, *, site: str = local.STAFF, **settings: str) -> Iterator[Server]:
+    """A site on this database, with these settings in its environment; it ends with the block."""
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in {"DATABASE_URL": url, "MANDANT_TODAY": "2026-06-20", **settings}.items():
             patch.setenv(name, value)
-        process = local.start("127.0.0.1", port, stderr=output)
+        if site == local.PORTAL:
+            patch.setenv(local.PORTAL_URL, local._own_portal_role())
+        process = forked.Forked("127.0.0.1", port, log, site=site)
     try:
         assert local.up(process, "127.0.0.1", port), log.read_text()
         yield Server(f"http://127.0.0.1:{port}", log)

@@ -11,7 +11,7 @@ from lib import customer_users, customers, db, invites, local, mail_sending, mai
 from lib.auth import Role
 from tests import databases, mailboxes, people, portals
 from tests.browser.accessibility import violations
-from tests.browser.conftest import Server, free_port
+from tests.browser.conftest import Server, free_port, running
 
 pytestmark = pytest.mark.browser
 
@@ -29,17 +29,9 @@ def app_database(server: str, template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The portal as `make run` starts it, on a free port."""
-    port, log = free_port(), tmp_path_factory.mktemp("portal") / "log"
-    with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", app_database)
-        patch.setenv(local.PORTAL_URL, local._own_portal_role())
-        patch.setenv("MANDANT_TODAY", "2026-07-20")
-        process = local.start("127.0.0.1", port, site=local.PORTAL, stderr=output)
-    try:
-        assert local.up(process, "127.0.0.1", port), log.read_text()
-        yield Server(f"http://127.0.0.1:{port}", log)
-    finally:
-        local.stop(process)
+    log = tmp_path_factory.mktemp("portal") / "log"
+    with running(app_database, log, free_port(), site=local.PORTAL, MANDANT_TODAY="2026-07-20") as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from lib import card_answers, db, local, stripe_client
 from tests import databases, portals, stripe_server, test_cards
 from tests.browser.accessibility import violations
-from tests.browser.conftest import Server, free_port
+from tests.browser.conftest import Server, free_port, running
 from tests.stripe_server import GOOD, Stripe
 
 pytestmark = [pytest.mark.browser, pytest.mark.row("G16")]
@@ -33,15 +33,8 @@ def app(server: str, template: str, fake: Stripe, tmp_path_factory: pytest.TempP
             made = portals.filled(conn)
             test_cards.enter(conn, made.company)
             conn.execute(text("UPDATE company SET portal_url = :url"), {"url": address})
-        with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DATABASE_URL", url)
-            patch.setenv(local.PORTAL_URL, local._own_portal_role())
-            process = local.start("127.0.0.1", port, site=local.PORTAL, stderr=output)
-        try:
-            assert local.up(process, "127.0.0.1", port), log.read_text()
-            yield Server(address, log)
-        finally:
-            local.stop(process)
+        with running(url, log, port, site=local.PORTAL, MANDANT_TODAY="2026-07-20") as server:
+            yield server
 
 
 def test_an_invoice_is_paid_from_the_portal(new_browser: Callable[..., BrowserContext], app: Server) -> None:
