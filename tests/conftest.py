@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection
+from streamlit import config
 from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner import script_cache
+from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 from lib import db, passwords, stripe_client, vault
 from lib.auth import Role, User
@@ -32,6 +34,9 @@ REAL_ROUNDS = passwords.ROUNDS
 people.hash_with(people.QUICK_ROUNDS)
 # Each AppTest looks through all installed packages for components, longer than it runs the page: once will do.
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+# Nor need it compile each page anew, and collect all garbage after each run.
+app_test.ScriptCache = local_script_runner.ScriptCache = cache(script_cache.ScriptCache)
+config.set_option("runner.postScriptGC", False)
 
 
 def pytest_xdist_auto_num_workers() -> int:

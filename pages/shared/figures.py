@@ -19,21 +19,13 @@ GOOD, NEARLY, OVER, TRACK = "#0f9d6b", "#d97706", "#d64545", "rgba(128, 128, 128
 OUTCOMES = {"Worked": GOOD, "Failed": OVER}
 
 
-def styled(
-    figure: go.Figure, *, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: str = ",.0f"
-) -> go.Figure:
+def _look(*, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: str | None = ",.0f") -> dict[str, Any]:
     """The margins, axes and hover that all figures share."""
-    look = _look(y_title=y_title, x_title=x_title, height=height, y_format=y_format)
-    return figure.update_layout(look, showlegend=len(figure.data) > 1)
-
-
-def _look(*, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: str = ",.0f") -> dict[str, Any]:
-    """As one layout: plotly checks each update anew, which takes longer than drawing."""
     return {
         "height": height,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": "x unified",
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "bargap": 0.35,
         "xaxis": {"title": {"text": x_title}, "showgrid": False, "fixedrange": True, "automargin": True},
         "yaxis": {
@@ -41,6 +33,11 @@ def _look(*, y_title: str, x_title: str = "", height: int = HEIGHT, y_format: st
             "automargin": True, "zeroline": False,
         },
     }  # fmt: skip
+
+
+def _drawn(data: Sequence[Mapping[str, Any]], layout: dict[str, Any]) -> go.Figure:
+    """All at once: plotly checks each update of a figure anew, which takes longer than drawing."""
+    return go.Figure({"data": list(data), "layout": {"showlegend": len(data) > 1} | layout})
 
 
 def curve(
@@ -53,25 +50,22 @@ def curve(
     marked: tuple[int, Decimal | None] | None = None,
 ) -> go.Figure:
     """An amount over quantity, with the asked quantity marked. `decimals`: those of the hover text."""
-    figure = go.Figure(
-        go.Scatter(
-            x=list(quantities),
-            y=[None if value is None else float(value) for value in values],
-            mode="lines",
-            line={"width": 2},
-            hovertemplate=f"%{{y:,.{decimals}f}}<extra></extra>",
-        )
-    )
-    if marked is not None and marked[1] is not None:
-        figure.add_scatter(
-            x=[marked[0]],
-            y=[float(marked[1])],
-            mode="markers",
-            marker={"size": 11},
-            hoverinfo="skip",
-        )
-    styled(figure, y_title=y_title, x_title=unit, y_format=",.2f" if decimals > 2 else ",.0f")
-    return figure.update_layout(showlegend=False)
+    line: dict[str, Any] = {
+        "type": "scatter",
+        "x": list(quantities),
+        "y": [None if value is None else float(value) for value in values],
+        "mode": "lines",
+        "line": {"width": 2},
+        "hovertemplate": f"%{{y:,.{decimals}f}}<extra></extra>",
+    }
+    points = [] if marked is None or marked[1] is None else [_point(marked[0], marked[1])]
+    look = _look(y_title=y_title, x_title=unit, y_format=",.2f" if decimals > 2 else ",.0f")
+    return _drawn([line, *points], look | {"showlegend": False})
+
+
+def _point(x: int, y: Decimal) -> dict[str, Any]:
+    marker = {"size": 11}
+    return {"type": "scatter", "x": [x], "y": [float(y)], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
 
 def stacked_months(series: pd.DataFrame, names: Mapping[int, str], *, first_open: date, currency: str) -> go.Figure:
@@ -88,23 +82,18 @@ def stacked_months(series: pd.DataFrame, names: Mapping[int, str], *, first_open
     bars = [(names[product], amounts[product]) for product in own]
     if several:
         bars.append(("Others", amounts.drop(columns=own).sum(axis=1)))
-    figure = go.Figure(
-        [
-            go.Bar(
-                x=labels,
-                y=list(values),
-                name=name,
-                marker={"opacity": opacity},
-                hovertemplate="%{y:,.2f}",
-            )
-            for name, values in bars
-        ]
-    )
-    styled(figure, y_title=f"Net {currency}", height=400)
+    data = [
+        {
+            "type": "bar", "x": labels, "y": list(values), "name": name, "marker": {"opacity": opacity},
+            "hovertemplate": "%{y:,.2f}",
+        }
+        for name, values in bars
+    ]  # fmt: skip
+    layout = _look(y_title=f"Net {currency}", height=400) | {"barmode": "relative", "bargap": 0.3}
     # One label a quarter: two years of names would stand on end.
-    figure.update_xaxes(tickvals=labels[::-3][::-1])
-    legend = {"traceorder": "normal", "yanchor": "top", "y": -0.12}
-    return figure.update_layout(barmode="relative", bargap=0.3, legend=legend)
+    layout["xaxis"]["tickvals"] = labels[::-3][::-1]
+    layout["legend"] |= {"traceorder": "normal", "yanchor": "top", "y": -0.12}
+    return _drawn(data, layout)
 
 
 def by_month(
@@ -117,7 +106,7 @@ def by_month(
 ) -> go.Figure:
     """Figures by month, stacked, a colour per name; months that are open are faded."""
     labels = [month.strftime("%b %Y") for month in months]
-    layout = _look(y_title=y_title) | {"barmode": "stack", "bargap": 0.3, "showlegend": len(bars) > 1}
+    layout = _look(y_title=y_title) | {"barmode": "stack", "bargap": 0.3}
     # One label a quarter or so: two years of names would stand on end.
     layout["xaxis"]["tickvals"] = labels[::-1][:: 1 if len(labels) < 9 else 4][::-1]
     layout["legend"]["traceorder"] = "normal"
@@ -134,43 +123,39 @@ def by_month(
         }
         for name, values in bars.items()
     ]
-    return go.Figure({"data": data, "layout": layout})
+    return _drawn(data, layout)
 
 
 def steps(days: Sequence[date], quantities: Sequence[int], *, y_title: str) -> go.Figure:
     """A quantity over days: each stands until the next one."""
-    figure = go.Figure(
-        go.Scatter(
-            x=list(days),
-            y=list(quantities),
-            mode="lines",
-            line={"shape": "hv", "width": 2},
-            fill="tozeroy",
-            hovertemplate="%{y:,}<extra></extra>",
-        )
-    )
-    styled(figure, y_title=y_title)
-    return figure.update_xaxes(hoverformat="%d %b %Y")
+    line = {
+        "type": "scatter",
+        "x": list(days),
+        "y": list(quantities),
+        "mode": "lines",
+        "line": {"shape": "hv", "width": 2},
+        "fill": "tozeroy",
+        "hovertemplate": "%{y:,}<extra></extra>",
+    }
+    layout = _look(y_title=y_title)
+    layout["xaxis"]["hoverformat"] = "%d %b %Y"
+    return _drawn([line], layout)
 
 
 def side_by_side(names: Sequence[str], bars: Mapping[str, Sequence[Decimal]], *, currency: str) -> go.Figure:
     """Amounts of several months for each name, from top to bottom, a colour per month."""
-    figure = go.Figure(
-        [
-            go.Bar(
-                x=[float(value) for value in values],
-                y=list(names),
-                name=label,
-                orientation="h",
-                hovertemplate="%{x:,.2f}",
-            )
-            for label, values in bars.items()
-        ]
-    )
-    styled(figure, y_title="", x_title=f"Net {currency}", height=110 + 30 * len(names))
-    figure.update_layout(barmode="group", hovermode="y unified", bargap=0.25)
-    figure.update_xaxes(tickformat=",.0f")
-    return figure.update_yaxes(autorange="reversed", tickformat=None)
+    data = [
+        {
+            "type": "bar", "x": [float(value) for value in values], "y": list(names), "name": label,
+            "orientation": "h", "hovertemplate": "%{x:,.2f}",
+        }
+        for label, values in bars.items()
+    ]  # fmt: skip
+    layout = _look(y_title="", x_title=f"Net {currency}", height=110 + 30 * len(names), y_format=None)
+    layout |= {"barmode": "group", "hovermode": "y unified", "bargap": 0.25}
+    layout["xaxis"]["tickformat"] = ",.0f"
+    layout["yaxis"]["autorange"] = "reversed"
+    return _drawn(data, layout)
 
 
 def gauge(used: Decimal, quota: Decimal) -> go.Figure:
@@ -178,66 +163,65 @@ def gauge(used: Decimal, quota: Decimal) -> go.Figure:
     # Cut off, as its text is: nothing is 100 % before it is.
     percent = math.floor(used / quota * 1000) / 10
     colour = GOOD if percent < 80 else NEARLY if percent < 100 else OVER
-    figure = go.Figure(
-        go.Indicator(
-            mode="gauge+number",
-            value=percent,
-            number={"suffix": " %", "valueformat": ",.1~f", "font": {"size": 30}},
-            gauge={
-                "axis": {"range": [0, max(100, percent)], "ticksuffix": " %", "nticks": 5, "tickformat": ",.0f"},
-                "bar": {"color": colour, "thickness": 0.75},
-                "bgcolor": TRACK,
-                "borderwidth": 0,
-                "threshold": {"line": {"color": OVER, "width": 3}, "thickness": 0.9, "value": 100},
-            },
-        )
-    )
-    return figure.update_layout(height=190, margin={"l": 34, "r": 34, "t": 26, "b": 6})
+    shown = {
+        "type": "indicator",
+        "mode": "gauge+number",
+        "value": percent,
+        "number": {"suffix": " %", "valueformat": ",.1~f", "font": {"size": 30}},
+        "gauge": {
+            "axis": {"range": [0, max(100, percent)], "ticksuffix": " %", "nticks": 5, "tickformat": ",.0f"},
+            "bar": {"color": colour, "thickness": 0.75},
+            "bgcolor": TRACK,
+            "borderwidth": 0,
+            "threshold": {"line": {"color": OVER, "width": 3}, "thickness": 0.9, "value": 100},
+        },
+    }
+    return _drawn([shown], {"height": 190, "margin": {"l": 34, "r": 34, "t": 26, "b": 6}})
 
 
 def levels(
     days: Sequence[date], values: Sequence[Decimal], *, y_title: str, limit: Decimal | None, monthly: bool
 ) -> go.Figure:
     """A level by day (by month where `monthly`), with the quota that it is to stay below as a dashed line."""
-    figure = go.Figure(
-        go.Scatter(
-            x=_labels(days, monthly),
-            y=[float(value) for value in values],
-            mode="lines+markers" if monthly or len(days) < 3 else "lines",
-            line={"width": 2},
-            fill="tozeroy",
-            hovertemplate="%{y:,.10~g}<extra></extra>",
-        )
-    )
+    line = {
+        "type": "scatter",
+        "x": _labels(days, monthly),
+        "y": [float(value) for value in values],
+        "mode": "lines+markers" if monthly or len(days) < 3 else "lines",
+        "line": {"width": 2},
+        "fill": "tozeroy",
+        "hovertemplate": "%{y:,.10~g}<extra></extra>",
+    }
+    figure = _drawn([line], _by_day(_look(y_title=y_title), monthly))
     if limit is not None:
         figure.add_hline(
             y=float(limit), line={"dash": "dash", "width": 1.5, "color": NEARLY},
             annotation={"text": "Quota", "font": {"color": NEARLY}}, annotation_position="top left",
         )  # fmt: skip
-    styled(figure, y_title=y_title)
-    return figure if monthly else figure.update_xaxes(hoverformat="%d %b %Y")
+    return figure
 
 
 def stacked_days(
     days: Sequence[date], bars: Mapping[str, Sequence[float]], *, y_title: str, monthly: bool
 ) -> go.Figure:
     """Counts or sums by day (by month where `monthly`), a colour per name; those in OUTCOMES have their own."""
-    figure = go.Figure(
-        [
-            go.Bar(
-                x=_labels(days, monthly),
-                y=list(values),
-                name=name,
-                marker={"color": OUTCOMES.get(name)},
-                hovertemplate="%{y:,.10~g}",
-            )
-            for name, values in bars.items()
-        ]
-    )
-    styled(figure, y_title=y_title)
+    data = [
+        {
+            "type": "bar", "x": _labels(days, monthly), "y": list(values), "name": name,
+            "marker": {"color": OUTCOMES.get(name)}, "hovertemplate": "%{y:,.10~g}",
+        }
+        for name, values in bars.items()
+    ]  # fmt: skip
+    layout = _by_day(_look(y_title=y_title), monthly) | {"barmode": "stack", "bargap": 0.2}
+    layout["legend"]["traceorder"] = "normal"
+    return _drawn(data, layout)
+
+
+def _by_day(layout: dict[str, Any], monthly: bool) -> dict[str, Any]:
+    """The whole date is shown with each day; a month is its label."""
     if not monthly:
-        figure.update_xaxes(hoverformat="%d %b %Y")
-    return figure.update_layout(barmode="stack", bargap=0.2, legend={"traceorder": "normal"})
+        layout["xaxis"]["hoverformat"] = "%d %b %Y"
+    return layout
 
 
 def _labels(days: Sequence[date], monthly: bool) -> list[str] | list[date]:
