@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from lib.auth import Permission
-from pages.shared import search, session
+from pages.shared import lost_clicks, search, session
 
 HERE = Path(__file__).parents[1]
 
@@ -75,4 +75,5 @@ def draw(entries: Sequence[Entry]) -> None:
             st.button("Sign out", key="sign_out", icon=":material/logout:", on_click=session.sign_out, width="stretch")
         session.forget_on_other_page(chosen.url_path)
         session.show_outcome()
+    lost_clicks.draw_instead(chosen)
     chosen.run()

@@ -206,8 +206,8 @@ def _show(outcome: Outcome) -> None:
 def open_made(page: str, made_id: int) -> NoReturn:
     """Go on to the page of what a dialog has just made.
 
-    The other half of a double click is waited for: it would come when its dialog is gone, and leave the new page
-    blank (Streamlit answers it with an empty run of the old page).
+    The other half of a double click is waited for. One that comes still later has the new page drawn once more
+    (`lost_clicks`).
     """
     time.sleep(DOUBLE_CLICK_SECONDS)
     st.switch_page(page, query_params={"id": str(made_id)})

@@ -8,7 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from lib import local
 
@@ -29,7 +32,8 @@ class Forked:
         self._process = CONTEXT.Process(
             target=_serve, args=(local.arguments(address, port, site), local.environment(site), log), daemon=True
         )
-        self._process.start()
+        with _no_script():
+            self._process.start()
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
@@ -49,6 +53,20 @@ class Forked:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Let the new process run nothing first: else it would run the script that this one runs.
+
+    For that it takes the last page of an AppTest, which leaves its module behind under this name.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def _serve(arguments: list[str], environment: dict[str, str], log: Path) -> None:

@@ -20,14 +20,15 @@ ASKS = BackMsg.DESCRIPTOR.fields_by_name["rerun_script"].number
 ENDS = ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number
 AGAIN = ForwardMsg.FINISHED_EARLY_FOR_RERUN
 QUIET_MS = 50
+DROPPED_MS = 10_000
 MORE_CLICKS = 2
 # A page is busy from the moment it asks the server for a run until that run's last message, unless this says that the
 # server begins another one at once, until nothing of the run before is left, and for a moment after each touch.
 # <html data-busy> says so.
 WATCH = """
 (() => {
-  const [ASKS, ENDS, AGAIN, QUIET] = NUMBERS;
-  let asked = false, timer = null;
+  const [ASKS, ENDS, AGAIN, QUIET, DROPPED] = NUMBERS;
+  let asked = false, timer = null, heard = 0;
 
   const busy = () => {
     const app = document.querySelector('[data-testid=stApp]');
@@ -91,19 +92,25 @@ WATCH = """
       look();
       this.addEventListener('close', () => { asked = false; look(); });
       this.addEventListener('message', ({ data }) => {
+        heard += 1;
         const ended = data instanceof ArrayBuffer && fields(new Uint8Array(data)).find(([field]) => field === ENDS);
         if (ended) asked = ended[1] === AGAIN;
         look();
       });
     }
     send(data) {
-      if (typeof data !== 'string' && fields(new Uint8Array(data)).some(([field]) => field === ASKS)) asked = true;
+      if (typeof data !== 'string' && fields(new Uint8Array(data)).some(([field]) => field === ASKS)) {
+        asked = true;
+        // A click in a dialog that is gone is dropped: there is no run to wait for.
+        const before = heard;
+        setTimeout(() => { if (heard === before) { asked = false; look(); } }, DROPPED);
+      }
       look();
       super.send(data);
     }
   };
 })();
-""".replace("NUMBERS", str([ASKS, ENDS, AGAIN, QUIET_MS]))
+""".replace("NUMBERS", str([ASKS, ENDS, AGAIN, QUIET_MS, DROPPED_MS]))
 
 
 def watch(context: BrowserContext) -> None:

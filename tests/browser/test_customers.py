@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from sqlalchemy import insert, text
 
 from lib import db, tables
@@ -13,6 +13,7 @@ from lib.auth import Role
 from tests import ledgers, people
 from tests.browser.accessibility import SCHEMES, in_colours, violations
 from tests.browser.grids import FIRST_ROW_Y, TRIES, TRY_MS, size
+from tests.browser.settling import settled
 
 SignIn = Callable[..., Page]
 # The middle of the menu's column, right of the names.
@@ -80,6 +81,36 @@ def choose_in_first_row(page: Page, label: str) -> None:
             return
         page.keyboard.press("Escape")
     raise AssertionError(f"no menu offers {label!r}")
+
+
+# What a click sends goes out again and again for a second: one of them comes while the next page is being drawn.
+AGAIN = """
+const { send } = WebSocket.prototype;
+WebSocket.prototype.send = function (data) {
+  send.call(this, data);
+  if (!window.again) return;
+  window.again = false;
+  for (let wait = 20; wait < 1000; wait += 20) setTimeout(() => send.call(this, data), wait);
+};
+"""
+
+
+@pytest.mark.row("N2")
+def test_a_click_that_comes_when_its_dialog_is_gone_leaves_no_blank_page(
+    signed_in: Callable[..., BrowserContext],
+) -> None:
+    page = signed_in(Role.SALES).new_page()
+    page.add_init_script(AGAIN)
+    page.goto("/customers")
+    page.get_by_role("button", name="New customer").click()
+    dialog(page).get_by_role("textbox", name="Company name").fill("Doppelt GmbH")
+    settled(page)
+    page.evaluate("window.again = true")
+    dialog(page).get_by_role("button", name="Create customer").click()
+    expect(page).to_have_url(re.compile(r"/customer\?id=\d+"))
+    page.wait_for_timeout(1500)
+    expect(page.get_by_role("heading", name="Doppelt GmbH")).to_be_visible(timeout=10_000)
+    assert counted("Doppelt GmbH") == 1
 
 
 @pytest.mark.row("N2", "N3", "N4", "N6", "N8", "G6")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lib import settings
 from pages.portal.shared import session
+from pages.shared import lost_clicks
 from pages.shared import session as outcomes
 
 HERE = Path(__file__).parents[1]
@@ -62,4 +63,5 @@ def draw(entries: Sequence[Entry]) -> None:
             st.button("Sign out", key="sign_out", icon=":material/logout:", on_click=session.sign_out, width="stretch")
     outcomes.forget_on_other_page(chosen.url_path)
     outcomes.show_outcome()
+    lost_clicks.draw_instead(chosen)
     chosen.run()
