@@ -31,14 +31,15 @@ def unknown() -> str:
     return hashed(secrets.token_urlsafe(32))
 
 
-# What unknown users are checked against, so that their answer takes as long as a known one's: no password leads to it.
-_NOBODY = bcrypt.gensalt(ROUNDS).decode() + "." * 31
+def _nobodys() -> str:
+    """What unknown users are checked against, so that their answer takes as long as a known one's. It fits nothing."""
+    return bcrypt.gensalt(ROUNDS).decode() + "." * 31
 
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether the password is the one behind the hash. Takes the same time for None (nobody) as for a hash."""
     fits = 0 < len(password.encode()) <= LONGEST_BYTES and "\x00" not in password
-    right = bcrypt.checkpw((password if fits else "-").encode(), (password_hash or _NOBODY).encode())
+    right = bcrypt.checkpw((password if fits else "-").encode(), (password_hash or _nobodys()).encode())
     return right and fits and password_hash is not None
 
 

@@ -15,6 +15,7 @@ import portal as portal_app
 from lib import customer_verbs, db, invites
 from lib.auth import Role
 from pages.portal.shared import session
+from pages.shared import lost_clicks
 from pages.shared.serving import PORTAL, STAFF, PageHeaders
 from tests import people, portals
 from tests.beginnings import Begin
@@ -240,3 +241,13 @@ def test_registering_is_offered_where_it_is_on(open_page: OpenPage) -> None:
     page.text_input(key="register_name").set_value("Neu GmbH")
     page.button(key="register_save").click().run()
     assert "is required" in words(page).replace("\\", "")
+
+
+def test_a_click_on_what_is_gone_finds_the_page_that_is_open(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it then does, tests/browser/test_customers.py tries on the staff's site.
+    drawn_instead: list[str] = []
+    monkeypatch.setattr(lost_clicks, "draw_instead", lambda page: drawn_instead.append(page.url_path))
+    open_page("team.py", signed_in("olga"))
+    assert drawn_instead == ["team"]

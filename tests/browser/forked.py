@@ -29,6 +29,7 @@ class Forked:
     """A running server, with what `local.up` and `local.stop` want of a process."""
 
     def __init__(self, address: str, port: int, log: Path, *, site: str = local.STAFF) -> None:
+        log.touch()
         self._process = CONTEXT.Process(
             target=_serve, args=(local.arguments(address, port, site), local.environment(site), log), daemon=True
         )
