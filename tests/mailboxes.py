@@ -83,7 +83,7 @@ def running(
     """Run a mail server for the mailbox on a free port."""
     box = mailbox or Mailbox()
     box.port = free_port()
-    options: dict[str, Any] = {"enable_SMTPUTF8": False, "decode_data": False}
+    options: dict[str, Any] = {"enable_SMTPUTF8": False, "decode_data": False, "ready_timeout": 60}
     if sign_in:
         options |= {"authenticator": _authenticated, "auth_required": True, "auth_require_tls": False}
     if starttls is not None:
