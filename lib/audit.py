@@ -183,7 +183,10 @@ def entries(
     limit: int = 50,
     offset: int = 0,
 ) -> tuple[list[Entry], int]:
-    """The newest entries first, and how many match in all (row B10). Days are in the company's time zone."""
+    """The newest entries first, and how many match in all (row B10). Days are in the company's time zone.
+
+    What belongs to a customer is found soonest by both its object and its customer.
+    """
     where, values = _conditions(
         person=person,
         object_type=object_type,
@@ -216,7 +219,41 @@ def entries(
 
 def object_types(conn: Connection) -> list[str]:
     """The kinds of object that the log knows, for its filter."""
-    return list(conn.scalars(text("SELECT DISTINCT object_type FROM audit_log ORDER BY 1")))
+    # From kind to kind through the index, which has no documents: of all entries most are of those.
+    found = conn.scalars(
+        text("""
+            WITH RECURSIVE known AS (
+                SELECT min(object_type) AS kind FROM audit_log WHERE object_type <> 'invoice'
+                UNION ALL
+                SELECT (SELECT min(a.object_type) FROM audit_log a
+                         WHERE a.object_type > k.kind AND a.object_type <> 'invoice')
+                  FROM known k WHERE k.kind IS NOT NULL
+            )
+            SELECT kind FROM known WHERE kind IS NOT NULL
+            UNION ALL
+            SELECT 'invoice' WHERE EXISTS (SELECT FROM audit_log WHERE object_type = 'invoice')
+             ORDER BY 1""")
+    )
+    return list(found)
+
+
+def overtaken(
+    conn: Connection, what: str, object_type: str, object_id: object, *, customer_id: int | None = None
+) -> str:
+    """What to tell somebody whose change a colleague's has overtaken: who it was, and what to do now.
+
+    What belongs to a customer is found by it.
+    """
+    of_customer = "" if customer_id is None else "AND a.customer_id = :customer"
+    last = conn.execute(
+        text(f"""SELECT coalesce(s.name, 'The system') AS person,
+                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
+                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
+                 WHERE a.object_type = :type AND a.object_id = :id {of_customer} ORDER BY a.id DESC LIMIT 1"""),
+        {"type": object_type, "id": str(object_id), "customer": customer_id},
+    ).one_or_none()
+    who = f"{last.person} changed {what} at {last.time}" if last else f"Somebody changed {what}"
+    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
 
 
 def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:

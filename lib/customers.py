@@ -237,7 +237,7 @@ def _checked_edit(
     conn: Connection, before: Customer, *, version: int, changes: Mapping[str, Any], today: date
 ) -> dict[str, Any]:
     if before.version != version:
-        raise Conflict(_stale(conn, before.id))
+        raise Conflict(audit.overtaken(conn, "this customer", "customer", before.id, customer_id=before.id))
     return checked_changes(conn, before, changes, today=today)
 
 
@@ -314,15 +314,3 @@ def require_end_date(ends_on: date | None, *, billed: bool, earliest: date) -> N
         raise Invalid(f"The end date can't be before {earliest:%d %b %Y}.", field="ends_on")
     if ends_on is not None and ends_on.year > 2199:
         raise Invalid("The end date is too far in the future.", field="ends_on")
-
-
-def _stale(conn: Connection, customer_id: int) -> str:
-    last = conn.execute(
-        text("""SELECT coalesce(s.name, 'The system') AS person,
-                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
-                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
-                 WHERE a.object_type = 'customer' AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
-        {"id": str(customer_id)},
-    ).one_or_none()
-    who = f"{last.person} changed this customer at {last.time}" if last else "Somebody changed this customer"
-    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."

@@ -105,7 +105,7 @@ def edit(
     require(user, Permission.EDIT_INVOICES)
     before = _held(conn, invoice_id)
     if before.version != version:
-        raise Conflict(_stale(conn, invoice_id))
+        raise Conflict(audit.overtaken(conn, "this draft", "invoice", invoice_id, customer_id=before.customer_id))
     if before.month is not None or before.advance_period:
         service_from, service_until = before.service_from, before.service_until
     _require_period(service_from, service_until)
@@ -186,18 +186,6 @@ def _held(conn: Connection, invoice_id: int) -> Any:
     if row.state != "draft":
         raise Conflict("This document was issued and never changes. Cancel it by a cancellation invoice instead.")
     return row
-
-
-def _stale(conn: Connection, invoice_id: int) -> str:
-    last = conn.execute(
-        text("""SELECT coalesce(s.name, 'The system') AS person,
-                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
-                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
-                 WHERE a.object_type = 'invoice' AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
-        {"id": str(invoice_id)},
-    ).one_or_none()
-    who = f"{last.person} changed this draft at {last.time}" if last else "Somebody changed this draft"
-    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
 
 
 def _write_lines(conn: Connection, invoice_id: int, lines: Sequence[DraftLine]) -> None:

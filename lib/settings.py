@@ -170,7 +170,7 @@ def edit_number_series(
         raise NotFound("This number series does not exist.")
     before = NumberSeries(**row._mapping)
     if before.version != version:
-        raise Conflict(_stale(conn, f"the numbers of {SERIES[kind].lower()}", "number series", kind))
+        raise Conflict(audit.overtaken(conn, f"the numbers of {SERIES[kind].lower()}", "number series", kind))
     values = company_fields.checked_series(prefix=prefix, digits=digits)
     started = conn.scalar(
         text("SELECT max(year) FROM number_counters WHERE kind = :kind AND year >= :year AND last > 0"),
@@ -254,20 +254,7 @@ def _save(conn: Connection, before: Company, values: Mapping[str, Any], user: Us
 
 def _require_version(conn: Connection, before: Company, version: int) -> None:
     if before.version != version:
-        raise Conflict(_stale(conn, "the company", "company", 1))
-
-
-def _stale(conn: Connection, what: str, object_type: str, object_id: object) -> str:
-    """Who was faster, and what to do."""
-    last = conn.execute(
-        text("""SELECT coalesce(s.name, 'The system') AS person,
-                       to_char(a.at AT TIME ZONE (SELECT timezone FROM company), 'HH24:MI') AS time
-                  FROM audit_log a LEFT JOIN staff s ON s.id = a.staff_id
-                 WHERE a.object_type = :type AND a.object_id = :id ORDER BY a.id DESC LIMIT 1"""),
-        {"type": object_type, "id": str(object_id)},
-    ).one_or_none()
-    who = f"{last.person} changed {what} at {last.time}" if last else f"Somebody changed {what}"
-    return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
+        raise Conflict(audit.overtaken(conn, "the company", "company", 1))
 
 
 def _require_known_to_database(conn: Connection, zone: str) -> None:

@@ -14,7 +14,9 @@ HISTORY = 50
 def draw(document: Invoice) -> None:
     """Who did what with it, from the audit log."""
     with session.reading() as conn:
-        entries, _ = audit.entries(conn, object_type="invoice", object_id=document.id, limit=HISTORY)
+        entries, _ = audit.entries(
+            conn, object_type="invoice", object_id=document.id, customer_id=document.customer_id, limit=HISTORY
+        )
         zone = settings.company(conn).timezone
     with st.expander(f"History ({len(entries)})", icon=":material/history:", key="invoice_history"):
         if not entries:
