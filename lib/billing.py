@@ -17,6 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from lib import db
+
 # ---------------------------------------------------------------------------------- the statement
 #
 # {counted}, {booked} and {adjusted} narrow the statement to some customers; {what_if} may put common table expressions
@@ -143,10 +145,11 @@ line AS NOT MATERIALIZED (
 )"""
 
 _CHARGES = """
+moving AS MATERIALIZED (SELECT * FROM stretch WHERE NOT alone),
 edge AS (
-    SELECT month, customer_id, product_id, from_day AS day, quantity AS step FROM stretch WHERE from_day >= month
+    SELECT month, customer_id, product_id, from_day AS day, quantity AS step FROM moving WHERE from_day >= month
     UNION ALL
-    SELECT month, customer_id, product_id, until_day, -quantity FROM stretch WHERE until_day < next_month
+    SELECT month, customer_id, product_id, until_day, -quantity FROM moving WHERE until_day < next_month
 ), change AS (
     SELECT month, customer_id, product_id,
            string_agg(to_char(day, 'YYYY-MM-DD ') || to_char(step, 'FMSG99999999'), '; ' ORDER BY day) AS changes
@@ -157,7 +160,7 @@ edge AS (
     SELECT month, customer_id, product_id,
            coalesce(max(quantity) FILTER (WHERE from_day < month), 0) AS start_quantity,
            coalesce(max(quantity) FILTER (WHERE until_day = next_month), 0) AS end_quantity
-      FROM stretch WHERE NOT alone GROUP BY month, customer_id, product_id
+      FROM moving GROUP BY month, customer_id, product_id
 ), rated AS NOT MATERIALIZED (
     -- What each stretch comes to: the sum of its lines. Only one that is prorated has others beside it.
     -- And what it costs us: the same quantity and days at the purchase price.
@@ -194,11 +197,13 @@ edge AS (
 # What `rate_all` left in this transaction takes the place of the steps that lead to it.
 _RATED = """
 stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch),
+keyed AS NOT MATERIALIZED (SELECT * FROM rated_keyed),
 priced AS NOT MATERIALIZED (SELECT * FROM rated_priced),
 tariff AS NOT MATERIALIZED (SELECT * FROM rated_tariff)"""
 
 _KEPT = {
     "stretch": _STRETCHES.format(counted="", booked=""),
+    "keyed": "stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)," + _KEYED,
     "priced": "stretch AS NOT MATERIALIZED (SELECT * FROM rated_stretch)," + _PRICED.format(own=""),
     "tariff": "priced AS NOT MATERIALIZED (SELECT * FROM rated_priced)," + _TARIFF,
 }
@@ -218,11 +223,11 @@ def statement(*, select: str, what_if: str = "", customers: bool = False, rated:
     wanted = select.split(" FROM ")[1].split()[0]
     after = {
         "stretch": [],
-        "part": [_KEYED, _PARTS],
-        "line": [_KEYED, _LINES],
-        "charge": [_KEYED, _LINES, _CHARGES],
+        "part": [_PARTS],
+        "line": [_LINES],
+        "charge": [_CHARGES],
     }[wanted]
-    chain = [_RATED] if rated else [_STRETCHES, _PRICED, _TARIFF]
+    chain = [_RATED] if rated else [_STRETCHES, _PRICED, _TARIFF, _KEYED]
     chain += after
     body = ",".join(fragment.format(**filters) for fragment in chain)
     prefix = f"{what_if}," if what_if else ""
@@ -328,17 +333,14 @@ def allow_memory(conn: Connection) -> None:
 def rate_all(conn: Connection, months: Sequence[date]) -> None:
     """Rate all customers once and leave it in this transaction, for charges and printed lines to be read from.
 
-    Its tables (`rated_stretch`, `rated_line`) go when the transaction ends.
+    Its tables (`rated_stretch` and others) go when the transaction ends.
     """
     allow_memory(conn)
-    conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_priced, rated_tariff"))
-    # The planner needs to know how many rows there are, and little else.
-    conn.execute(text("SET LOCAL default_statistics_target = 10"))
+    conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_keyed, rated_priced, rated_tariff"))
     for table, steps in _KEPT.items():
         conn.execute(
             text(f"CREATE TEMP TABLE rated_{table} ON COMMIT DROP AS WITH {steps} SELECT * FROM {table}"),
             {"months": list(months)},
         )
         # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
-        conn.execute(text(f"ANALYZE rated_{table}"))
-    conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))
+        db.analyze(conn, f"rated_{table}")

@@ -28,37 +28,38 @@ WITH drafted AS MATERIALIZED (
     SELECT *, CASE WHEN prorated THEN from_day ELSE month END AS service_from,
            CASE WHEN prorated THEN until_day ELSE month + month_days END - 1 AS service_until
       FROM ({rating}) line
-), meant AS (
-    SELECT *, (month_meant + interval '1 month')::date - 1 AS service_until
-      FROM adjustments WHERE month = :month AND withdrawn_at IS NULL
 ), line AS (
-    SELECT d.invoice_id, p.position AS place, l.first_unit AS place_in, l.product_id,
-           CASE WHEN d.de THEN p.name_de ELSE p.name_en END AS name, {detail} AS detail,
-           coalesce(l.units, 1)::numeric AS quantity,
-           CASE WHEN l.prorated THEN '' WHEN d.de THEN p.unit_de ELSE p.unit_en END AS unit,
-           coalesce(l.unit_price, l.amount) AS unit_price, l.amount, {rate_of_line} AS vat_rate,
-           l.service_from, l.service_until, p.vat_treatment,
-           CASE WHEN d.de THEN p.exempt_reason_de ELSE p.exempt_reason_en END AS exempt_reason
+    -- Narrow, as all of them are sorted; what is printed of each is told afterwards.
+    SELECT d.invoice_id, d.de, d.category, p.position AS place, l.product_id, l.service_from, l.first_unit AS place_in,
+           l.service_until, l.prorated, l.days, l.month_days, l.quantity, l.first_unit, l.last_unit,
+           coalesce(l.units, 1)::numeric AS units, coalesce(l.unit_price, l.amount) AS unit_price, l.amount,
+           l.project_key_id, NULL::bigint AS adjustment_id
       FROM rated l
       JOIN drafted d USING (customer_id)
       JOIN products p ON p.id = l.product_id
     UNION ALL
-    SELECT d.invoice_id, p.position, l.id, p.id, l.text,
-           CASE WHEN l.month_meant = l.month THEN ''
-                ELSE CASE WHEN d.de THEN 'für ' ELSE 'for ' END || to_char(l.month_meant, 'MM/YYYY') END,
-           sign(l.amount), '', abs(l.amount), l.amount, {rate_of_adjustment}, l.month_meant, l.service_until,
-           l.vat_treatment, l.exempt_reason
-      FROM meant l
+    SELECT d.invoice_id, d.de, d.category, p.position, p.id, a.month_meant, a.id,
+           (a.month_meant + interval '1 month')::date - 1, false, NULL, NULL, NULL, NULL, NULL,
+           sign(a.amount), abs(a.amount), a.amount, NULL, a.id
+      FROM adjustments a
       JOIN drafted d USING (customer_id)
       JOIN products p ON p.kind = 'adjustment'
+     WHERE a.month = :month AND a.withdrawn_at IS NULL
+), placed AS (
+    SELECT *, row_number() OVER (PARTITION BY invoice_id ORDER BY place, product_id, service_from, place_in) AS position
+      FROM line
 ), written AS (
     INSERT INTO invoice_lines (invoice_id, position, product_id, from_close, name, detail, quantity, unit,
                                unit_price, amount, vat_rate, service_from, service_until, vat_treatment, exempt_reason)
-    SELECT invoice_id,
-           row_number() OVER (PARTITION BY invoice_id ORDER BY place, product_id, service_from, place_in),
-           product_id, true, name, detail, quantity, unit, unit_price, amount, vat_rate, service_from, service_until,
-           vat_treatment, exempt_reason
-      FROM line
+    SELECT l.invoice_id, l.position, l.product_id, true,
+           coalesce(a.text, CASE WHEN l.de THEN p.name_de ELSE p.name_en END), {detail}, l.units,
+           CASE WHEN l.prorated OR a.id IS NOT NULL THEN '' WHEN l.de THEN p.unit_de ELSE p.unit_en END,
+           l.unit_price, l.amount, {rate_of_line}, l.service_from, l.service_until,
+           coalesce(a.vat_treatment, p.vat_treatment),
+           coalesce(a.exempt_reason, CASE WHEN l.de THEN p.exempt_reason_de ELSE p.exempt_reason_en END)
+      FROM placed l
+      JOIN products p ON p.id = l.product_id
+      LEFT JOIN adjustments a ON a.id = l.adjustment_id
     RETURNING invoice_id, vat_rate, amount
 ), taxed AS (
     -- Tax is summed per rate and rounded once (`billing-rules`, Money); at 0 it doesn't matter why.
@@ -78,36 +79,39 @@ SELECT d.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, 
  ORDER BY d.invoice_id
 """
 
-# What stands below a line's name. Aliases l, d and p, as in `line`.
-_DAYS = """to_char(l.service_from, CASE WHEN d.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
-        || to_char(l.service_until, CASE WHEN d.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
-        || l.days || CASE WHEN d.de THEN ' von ' ELSE ' of ' END || l.month_days
-        || CASE WHEN d.de THEN ' Tagen' ELSE ' days' END
+# What stands below a line's name. Aliases l, p and a, as in `written`.
+_DAYS = """to_char(l.service_from, CASE WHEN l.de THEN 'DD.MM.–' ELSE 'FMDD Mon – ' END)
+        || to_char(l.service_until, CASE WHEN l.de THEN 'DD.MM.YYYY, ' ELSE 'FMDD Mon YYYY, ' END)
+        || l.days || CASE WHEN l.de THEN ' von ' ELSE ' of ' END || l.month_days
+        || CASE WHEN l.de THEN ' Tagen' ELSE ' days' END
         || CASE WHEN p.kind IN ('users', 'ips')
-                THEN ', ' || l.quantity || ' ' || CASE WHEN d.de THEN p.unit_de ELSE p.unit_en END ELSE '' END"""
+                THEN ', ' || l.quantity || ' ' || CASE WHEN l.de THEN p.unit_de ELSE p.unit_en END ELSE '' END"""
 _BY_KEY = f"""(
-        SELECT CASE WHEN d.de THEN 'Projektschlüssel ' ELSE 'Project key ' END || '{MASK}' || k.ending || ': '
+        SELECT CASE WHEN l.de THEN 'Projektschlüssel ' ELSE 'Project key ' END || '{MASK}' || k.ending || ': '
                || {_DAYS}
                || CASE WHEN k.charging = 'monthly' THEN ''
-                       WHEN l.amount = 0 AND d.de THEN ', bei Beginn berechnet'
+                       WHEN l.amount = 0 AND l.de THEN ', bei Beginn berechnet'
                        WHEN l.amount = 0 THEN ', charged at its start'
-                       WHEN d.de THEN ', Laufzeit bis ' || to_char(k.until_day - 1, 'DD.MM.YYYY')
+                       WHEN l.de THEN ', Laufzeit bis ' || to_char(k.until_day - 1, 'DD.MM.YYYY')
                        ELSE ', runs until ' || to_char(k.until_day - 1, 'FMDD Mon YYYY') END
           FROM project_keys k WHERE k.id = l.project_key_id)"""
 _DETAIL = f"""CASE
+    WHEN a.month_meant = a.month THEN ''
+    WHEN a.id IS NOT NULL THEN CASE WHEN l.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY')
     WHEN l.project_key_id IS NOT NULL THEN {_BY_KEY}
     WHEN l.prorated THEN {_DAYS}
     WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''
-    WHEN l.last_unit IS NULL THEN CASE WHEN d.de THEN 'ab ' ELSE 'from ' END || l.first_unit
-    ELSE CASE WHEN d.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit END"""
+    WHEN l.last_unit IS NULL THEN CASE WHEN l.de THEN 'ab ' ELSE 'from ' END || l.first_unit
+    ELSE CASE WHEN l.de THEN 'Staffel ' ELSE 'range ' END || l.first_unit || '–' || l.last_unit END"""
 
-# The rate of the day on which the line's service ends. Alias d, as in `line`.
-_RATE_OF_LINE = "CASE d.category WHEN 'S' THEN {taxed} WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END"
+# The rate of the day on which the line's service ends. An adjustment's day may lie in a month before.
 _OF_DAY = """CASE p.vat_treatment WHEN 'standard' THEN (SELECT standard FROM rates)[{place}]
     WHEN 'reduced' THEN (SELECT reduced FROM rates)[{place}] ELSE 0 END""".format(
     place="l.service_until - CAST(:month AS date) + 1"
 )
-_OF_ADJUSTMENT = vat.RATE_OF_LINE.format(treatment="l.vat_treatment", day="l.service_until")
+_OF_ADJUSTMENT = vat.RATE_OF_LINE.format(treatment="a.vat_treatment", day="l.service_until")
+_RATE_OF_LINE = f"""CASE l.category WHEN 'S' THEN CASE WHEN a.id IS NULL THEN {_OF_DAY} ELSE {_OF_ADJUSTMENT} END
+    WHEN 'AE' THEN 0 WHEN 'O' THEN 0 END"""
 
 
 def from_statements(conn: Connection, month: date, *, customer_id: int | None = None, user: User) -> int:
@@ -133,8 +137,7 @@ def from_statements(conn: Connection, month: date, *, customer_id: int | None = 
         reduced_of_day=vat.RATE.format(treatment="'reduced'", day="day"),
         rating=rating,
         detail=_DETAIL,
-        rate_of_line=_RATE_OF_LINE.format(taxed=_OF_DAY),
-        rate_of_adjustment=_RATE_OF_LINE.format(taxed=_OF_ADJUSTMENT),
+        rate_of_line=_RATE_OF_LINE,
     )
     return conn.execute(text(statement), values).rowcount
 

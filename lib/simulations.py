@@ -197,8 +197,8 @@ def _compared(conn: Connection, scenario: Scenario) -> tuple[str, dict[str, Any]
     if not narrowed:
         del values["customers"]
     both = f"""
-        simulated AS MATERIALIZED ({simulated}),
-        beside AS MATERIALIZED ({beside}),
+        simulated AS ({simulated}),
+        beside AS ({beside}),
         compared AS MATERIALIZED (
             SELECT customer_id, product_id, coalesce(b.amount, 0) AS before, coalesce(s.amount, 0) AS after,
                    coalesce(s.unpriced, false) AS unpriced
