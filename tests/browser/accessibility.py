@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from tests.browser.settling import settled
@@ -18,16 +18,23 @@ OWN_IN_THE_DARK = [
     "[data-testid=stBaseLinkButton-primary]",
 ]
 
+# Rules whose impact is at most moderate, of those that take long to look.
+MODERATE = (
+    "region landmark-unique landmark-no-duplicate-banner landmark-banner-is-top-level landmark-one-main "
+    "aria-allowed-role heading-order page-has-heading-one"
+).split()
+# What axe would fetch first, the files of styles and sounds, no rule of ours looks at.
+OPTIONS = {"resultTypes": ["violations"], "preload": False, "rules": {rule: {"enabled": False} for rule in MODERATE}}
+LOOK = "async ([context, options]) => (await axe.run(context, options)).violations"
+
 
 def violations(page: Page, *, dark: bool = False) -> list[str]:
     """Rule and element of each serious or critical violation outside STREAMLITS_OWN, in the `dark` OWN_IN_THE_DARK."""
     settled(page)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
     apart = STREAMLITS_OWN + (OWN_IN_THE_DARK if dark else [])
-    excluded = {"exclude": [[selector] for selector in apart]}
-    # What axe would fetch first, the files of styles and sounds, no rule of ours looks at.
-    # What `region` finds is of moderate impact, and it takes long to look.
-    options = {"resultTypes": ["violations"], "preload": False, "rules": {"region": {"enabled": False}}}
-    found = Axe().run(page, context=excluded, options=options).response["violations"]
+    found = page.evaluate(LOOK, [{"exclude": [[selector] for selector in apart]}, OPTIONS])
     return [
         f"{rule['id']}: {node['html'][:300]}"
         for rule in found

@@ -1,13 +1,14 @@
 """A real server on a free port over a database of its own, and a real browser."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from lib import db, local
 from lib.auth import Role
@@ -17,6 +18,9 @@ from tests.browser import chromium, forked, settling
 
 # Long enough for a machine on which others work, too: nothing waits longer than it must.
 WAIT_MS = 60_000
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+# No system hands these to a connection, which could have the port of a server that is about to start.
+PORTS = range(20_000, 30_000)
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,21 @@ def app_database(server: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app as `make run` starts it, on a free port."""
-    with running(app_database, tmp_path_factory.mktemp("app") / "log", free_port()) as server:
+def app(app_database: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app as `make run` starts it."""
+    with running(app_database, tmp_path_factory.mktemp("app") / "log", port) as server:
         yield server
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+@pytest.fixture(scope="session")
+def port() -> int:
+    """Where this worker's apps are served, one after the other: to a browser they are one site, whose code it knows."""
+    first = os.getpid() % len(PORTS)
+    for candidate in (*PORTS[first:], *PORTS[:first]):
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", candidate))
+            return candidate
+    raise AssertionError("no port is free")
 
 
 @contextmanager
@@ -101,52 +108,66 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def warm(browser: Browser, app: Server) -> Iterator[list[BrowserContext]]:
-    """Browsers that know the app's files and are in no test's hands. They are the quickest to open a page."""
-    contexts: list[BrowserContext] = []
-    yield contexts
-    for context in contexts:
-        context.close()
+@pytest.fixture(scope="session")
+def at_rest() -> list[BrowserContext]:
+    """Browsers that are in no test's hands. Their one tab is blank, but has the app's code loaded and compiled."""
+    return []
 
 
 @pytest.fixture
-def new_browser(browser: Browser, app: Server, warm: list[BrowserContext]) -> Iterator[Callable[..., BrowserContext]]:
-    """`new_browser()`: a browser with no cookies, its pages relative to the app."""
-    in_use = []
+def new_browser(
+    browser: Browser, app: Server, port: int, at_rest: list[BrowserContext]
+) -> Iterator[Callable[..., BrowserContext]]:
+    """`new_browser()`: a browser with one blank tab and nothing stored, its pages relative to the app."""
+    url, in_use = f"http://127.0.0.1:{port}", []
 
     def make() -> BrowserContext:
-        context = warm.pop() if warm else new_context(browser, app.url)
+        context = at_rest.pop() if at_rest else new_context(browser, url)
         in_use.append(context)
         return context
 
     expect.set_options(timeout=WAIT_MS)
     yield make
     for context in in_use:
-        for page in context.pages:
-            page.close()
-        context.clear_cookies()
-        context.unroute_all()
-        warm.append(context)
+        as_new(context, url)
+        at_rest.append(context)
 
 
 def new_context(browser: Browser, url: str) -> BrowserContext:
     """A browser that waits until pages have settled; still ones, or each dialog would fly in first."""
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(base_url=url, viewport=DESKTOP, reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
     settling.watch(context)
+    context.new_page()
     return context
+
+
+def as_new(context: BrowserContext, url: str) -> None:
+    """Close all tabs but one, and take back what a test did to that one, and what it left in the browser."""
+    page, *others = context.pages
+    for other in others:
+        other.close()
+    page.unroute_all()
+    page.goto("about:blank")
+    page.set_viewport_size(DESKTOP)
+    page.emulate_media(color_scheme="null")
+    context.unroute_all()
+    context.clear_cookies()
+    # Setting the state of all its storage would do the same, and have it forget the app's code.
+    devtools = context.new_cdp_session(page)
+    devtools.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage"})
+    devtools.detach()
 
 
 @pytest.fixture
 def page(new_browser: Callable[..., BrowserContext]) -> Page:
     """A page of a browser that is not signed in."""
-    return new_browser().new_page()
+    return new_browser().pages[0]
 
 
 @pytest.fixture
 def signed_in(new_browser: Callable[..., BrowserContext], app: Server) -> Callable[..., BrowserContext]:
-    """`signed_in(Role.SALES)`: a new browser with the cookie that signing in would leave, and no page open."""
+    """`signed_in(Role.SALES)`: a new browser with the cookie that signing in would leave."""
 
     def open_(role: Role) -> BrowserContext:
         with db.transaction() as conn:
@@ -163,13 +184,19 @@ def sign_in(signed_in: Callable[..., BrowserContext]) -> Callable[..., Page]:
     """`sign_in(Role.SALES, "/account")`: a new browser on that page, signed in. It is light."""
 
     def open_(role: Role = Role.ADMIN, path: str = "/customers") -> Page:
-        page = signed_in(role).new_page()
+        page = signed_in(role).pages[0]
         page.emulate_media(color_scheme="light")
         page.goto(path)
         expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
         return page
 
     return open_
+
+
+def go_to(page: Page, address: str) -> None:
+    """Another page in the app that is open, as Back and Forward lead to one. Loading the app anew takes far longer."""
+    page.evaluate("to => { history.pushState(null, '', to); dispatchEvent(new PopStateEvent('popstate')); }", address)
+    settling.settled(page)
 
 
 def fill_in(page: Page, username: str, password: str = people.PASSWORD) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from lib import card_answers, db, invoices, stripe_client
 from lib.auth import Role
 from tests import closes, databases, stripe_server, test_cards
-from tests.browser.conftest import Server, free_port, running
+from tests.browser.conftest import Server, running
 from tests.stripe_server import DECLINED, GOOD, Stripe
 
 pytestmark = [pytest.mark.browser, pytest.mark.row("G16")]
@@ -34,9 +34,9 @@ def invoice_id(server: str, template: str) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def app(invoice_id: int, fake: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(invoice_id: int, fake: Stripe, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app, which asks our Stripe."""
-    with running(db.url(), tmp_path_factory.mktemp("app") / "log", free_port(), MANDANT_TODAY="2026-07-03") as server:
+    with running(db.url(), tmp_path_factory.mktemp("app") / "log", port, MANDANT_TODAY="2026-07-03") as server:
         yield server
 
 
@@ -49,14 +49,13 @@ def test_an_invoice_is_paid_by_its_link_and_refunded_in_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MANDANT_TODAY", "2026-07-03")
-    page = sign_in(Role.FINANCE)
-    page.goto(f"/invoice?id={invoice_id}")
+    page = sign_in(Role.FINANCE, f"/invoice?id={invoice_id}")
     page.get_by_role("button", name="Make pay link").click()
     link = page.locator("[data-testid=stCode]").filter(has_text="/c/cs_test")
     expect(link).to_be_visible()
     address = (link.text_content() or "").strip()
 
-    customer = new_browser().new_page()
+    customer = new_browser().pages[0]
     customer.goto(address)
     expect(customer.get_by_role("heading", name="Pay 53.55")).to_be_visible()
     customer.get_by_label("Card number").fill(DECLINED)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import cycle
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,37 +13,39 @@ from lib import db, deletions, invoices, project_key_stock
 from lib.auth import Role
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import Scheme, in_colours, violations
+from tests.browser.conftest import go_to
 
 pytestmark = pytest.mark.browser
 SignIn = Callable[..., Page]
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 20)
-# Each page is opened once; changing how it looks draws it anew. The wide one is last: there is the menu to the next.
+# Each page is opened once, as the page before was looked at last: changing how it looks draws it anew.
 LOOKS: tuple[tuple[Scheme, int], ...] = (("dark", 390), ("light", 1280))
-# Address → the heading that says that the page is there.
+# Address → the heading that says that the page is there. A page's own tabs stay as they are while it is open, so no
+# page stands twice in succession.
 PAGES = {
     "/": "Overview",
     "/customers": "Customers",
+    "/customer?id={customer}": "Berta AG",
     "/cost_overview": "Cost Overview",
+    "/customer?id={customer}&tab=Plans": "Berta AG",
     "/invoices": "Invoices",
+    "/customer?id={customer}&tab=Payment": "SEPA mandate",
+    "/invoice?id={invoice}": "RE-2026-00001",
     "/month_close": "Month close: June 2026",
     "/self_service": "Self-Service",
     "/prices": "Prices",
     "/project_keys": "Project keys",
     "/payment_methods": "Payment methods",
-    "/payment_methods?tab=Direct+debit": "Next file for the bank",
-    "/payment_methods?tab=Credit+card": "Keys of Stripe",
-    "/customer?id={customer}&tab=Payment": "SEPA mandate",
     "/settings": "Settings",
+    "/payment_methods?tab=Direct+debit": "Next file for the bank",
     "/staff": "Staff",
+    "/payment_methods?tab=Credit+card": "Keys of Stripe",
     "/audit_log": "Audit log",
     "/deletions": "Deletions",
+    "/customer?id={erased}": "Cäsar KG",
     "/imports": "Import",
     "/jobs": "Jobs",
     "/account": "My account",
-    "/customer?id={customer}": "Berta AG",
-    "/customer?id={customer}&tab=Plans": "Berta AG",
-    "/customer?id={erased}": "Cäsar KG",
-    "/invoice?id={invoice}": "RE-2026-00001",
 }
 
 
@@ -81,22 +84,13 @@ def addresses(app_database: str) -> dict[str, str]:
     return {address.format(**known): heading for address, heading in PAGES.items()}
 
 
-def open_page(page: Page, address: str) -> None:
-    """By the menu, which is quicker than loading the app anew; what is in no menu, by its address."""
-    entry = page.get_by_test_id("stSidebarNav").locator(f"a[href$='{address}']")
-    if address != "/" and entry.count():
-        entry.click()
-    else:
-        page.goto(address)
-
-
 def test_every_page_is_in_order(sign_in: SignIn, addresses: dict[str, str]) -> None:
     page = sign_in(Role.ADMIN)
     faults = []
-    for address, heading in addresses.items():
-        open_page(page, address)
+    for (address, heading), looks in zip(addresses.items(), cycle((LOOKS, LOOKS[::-1])), strict=False):
+        go_to(page, address)
         expect(page.get_by_role("heading", name=heading, exact=True).first).to_be_visible()
-        for scheme, width in LOOKS:
+        for scheme, width in looks:
             page.set_viewport_size({"width": width, "height": 900})
             in_colours(page, scheme)
             assert page.evaluate("innerWidth") == width

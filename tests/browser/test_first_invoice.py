@@ -8,16 +8,21 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from pypdf import PdfReader
 
 from lib import audit, checks, db, invoices
-from tests.browser.conftest import WAIT_MS, fill_in, free_port, new_context, running
+from tests.browser.conftest import fill_in, go_to, running
 from tests.browser.grids import size, type_into
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 PASSWORD = "three-grey-herons"
+
+
+@pytest.fixture(scope="module")
+def app() -> None:
+    """None yet: the journey starts one in June and one in July."""
 
 
 def create_admin() -> None:
@@ -50,7 +55,7 @@ def fill(place: Page | Locator, values: dict[str, str]) -> None:
 
 def enter_company(page: Page) -> None:
     """Settings: the seller, the tax number and bank, the first booking month."""
-    page.goto("/settings")
+    go_to(page, "/settings")
     expect(page.get_by_text("Before the first invoice")).to_be_visible()
     fill(
         page,
@@ -69,7 +74,7 @@ def enter_company(page: Page) -> None:
 
 def add_product(page: Page) -> None:
     """Prices: licensed users at 4.50 from June on."""
-    page.goto("/prices")
+    go_to(page, "/prices")
     page.get_by_role("button", name="Add product").click()
     choose(dialog(page), "Kind", "Licensed users", page)
     fill(dialog(page), {"Code": "users", "German name": "Lizenzierte Benutzer", "English name": "Licensed users"})
@@ -86,7 +91,7 @@ def add_product(page: Page) -> None:
 
 
 def add_colleague(page: Page) -> None:
-    page.goto("/staff")
+    go_to(page, "/staff")
     page.get_by_role("button", name="Add a person").click()
     fill(dialog(page), {"Name": "Fritz Finance", "User name": "fritz", "First password": "nine-wet-meadows"})
     dialog(page).get_by_role("button", name="Add", exact=True).click()
@@ -95,7 +100,7 @@ def add_colleague(page: Page) -> None:
 
 def add_customer(page: Page) -> None:
     """A billed customer with its address and ten users."""
-    page.goto("/customers")
+    go_to(page, "/customers")
     page.get_by_role("button", name="New customer").click()
     fill(dialog(page), {"Company name": "Erste Kundin AG"})
     choose(dialog(page), "Kind of customer", "Billed: charged from the current month", page)
@@ -123,35 +128,28 @@ def close_june(page: Page) -> None:
     expect(page.get_by_text("Issued 1 document: RE-2026-00001.")).to_be_visible()
 
 
-def test_from_an_empty_database_to_the_first_invoice(database: str, browser: Browser, tmp_path: Path) -> None:
+def test_from_an_empty_database_to_the_first_invoice(database: str, page: Page, port: int, tmp_path: Path) -> None:
     create_admin()
-    expect.set_options(timeout=WAIT_MS)
-    port = free_port()
-    context = new_context(browser, f"http://127.0.0.1:{port}")
-    page = context.new_page()
-    try:
-        with running(database, tmp_path / "june", port, MANDANT_TODAY="2026-06-20"):
-            page.goto("/")
-            fill_in(page, "anna", PASSWORD)
-            expect(page.get_by_role("link", name="Set the first booking month")).to_be_visible()
-            enter_company(page)
-            add_product(page)
-            page.goto("/settings")
-            expect(page.get_by_role("heading", name="Settings")).to_be_visible()
-            expect(page.get_by_text("Before the first invoice")).to_have_count(0)
-            add_colleague(page)
-            add_customer(page)
-        # The month can be closed after its last day.
-        with running(database, tmp_path / "july", port, MANDANT_TODAY="2026-07-01"):
-            close_june(page)
-            with db.transaction() as conn:
-                [issued] = invoices.page(conn, invoices.Filters(), today=date(2026, 7, 1))
-            page.goto(f"/invoice?id={issued.id}")
-            with page.expect_download() as download:
-                page.get_by_role("link", name="Download").click()
-            printed = download.value.path().read_bytes()
-    finally:
-        context.close()
+    with running(database, tmp_path / "june", port, MANDANT_TODAY="2026-06-20"):
+        page.goto("/")
+        fill_in(page, "anna", PASSWORD)
+        expect(page.get_by_role("link", name="Set the first booking month")).to_be_visible()
+        enter_company(page)
+        add_product(page)
+        go_to(page, "/settings")
+        expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+        expect(page.get_by_text("Before the first invoice")).to_have_count(0)
+        add_colleague(page)
+        add_customer(page)
+    # The month can be closed after its last day.
+    with running(database, tmp_path / "july", port, MANDANT_TODAY="2026-07-01"):
+        close_june(page)
+        with db.transaction() as conn:
+            [issued] = invoices.page(conn, invoices.Filters(), today=date(2026, 7, 1))
+        go_to(page, f"/invoice?id={issued.id}")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download").click()
+        printed = download.value.path().read_bytes()
     assert (issued.number, str(issued.net), str(issued.gross)) == ("RE-2026-00001", "45.00", "53.55")
     words = "\n".join(sheet.extract_text() for sheet in PdfReader(BytesIO(printed)).pages)
     for word in (

@@ -13,6 +13,7 @@ from lib.auth import Role
 from lib.errors import NotAllowed
 from tests import closes, databases, ledgers
 from tests.browser.accessibility import violations
+from tests.browser.conftest import go_to
 from tests.browser.grids import add_row, type_into
 from tests.closes import Company
 
@@ -75,7 +76,7 @@ def test_a_month_is_closed_from_the_preview_to_the_pdf(company: Company, sign_in
 
     with db.transaction() as conn:
         document = invoices.invoices_of(conn, company.with_ips)[0]
-    page.goto(f"/invoice?id={document.id}")
+    go_to(page, f"/invoice?id={document.id}")
     expect(page.get_by_role("heading", name=document.number or "")).to_be_visible()
     assert violations(page) == []
     with page.expect_download() as download:
@@ -84,7 +85,7 @@ def test_a_month_is_closed_from_the_preview_to_the_pdf(company: Company, sign_in
     assert download.value.suggested_filename == f"{document.number}.pdf"
     assert (tmp_path / "invoice.pdf").read_bytes().startswith(b"%PDF")
 
-    page.goto("/month_close?month=2026-05")
+    go_to(page, "/month_close?month=2026-05")
     page.get_by_role("button", name="Lock May 2026").click()
     confirm(page, "Lock")
     expect(page.get_by_text("4 Lock: done")).to_be_visible()
@@ -136,7 +137,7 @@ def test_a_viewer_sees_no_buttons_and_lib_refuses(company: Company, sign_in: Sig
     expect(page.get_by_text("Finance and admins close months")).to_be_visible()
     for words in ("Approve", "Issue", "Lock", "Reopen"):
         assert page.get_by_role("button", name=words).count() == 0
-    page.goto("/invoices")
+    go_to(page, "/invoices")
     expect(page.get_by_role("heading", name="Invoices")).to_be_visible()
     assert page.get_by_role("button", name="New invoice").count() == 0
     assert page.get_by_role("button", name="Issue selected").count() == 0

@@ -11,7 +11,7 @@ from lib.auth import Role
 from lib.sessions import SESSION_COOKIE
 from tests import people
 from tests.browser import provider as providers
-from tests.browser.conftest import Server, free_port, running
+from tests.browser.conftest import Server, running
 from tests.browser.provider import Provider
 
 pytestmark = pytest.mark.browser
@@ -36,7 +36,7 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def app(app_database: str, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(app_database: str, provider: Provider, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app with that provider; all have an address, Vera is disabled, Fiona has signed in before."""
     with db.transaction() as conn:
         users = people.hire(conn)
@@ -44,7 +44,6 @@ def app(app_database: str, provider: Provider, tmp_path_factory: pytest.TempPath
             staff.set_email(conn, users[role].id, user=users[Role.ADMIN], email=address, version=1)
         staff.link(conn, FIONA, issuer=provider.url, subject="the Fiona of last year")
         staff.disable(conn, users[Role.VIEWER].id, user=users[Role.ADMIN], version=2)
-    port = free_port()
     settings = provider.settings | {"MANDANT_URL": f"http://127.0.0.1:{port}"}
     with running(app_database, tmp_path_factory.mktemp("app") / "log", port, **settings) as server:
         yield server
@@ -96,7 +95,7 @@ def test_who_is_not_let_in_is_told_why(page: Page) -> None:
 
 
 def test_an_admin_adds_a_person_by_address_and_unlinks_another(new_browser: Callable[..., BrowserContext]) -> None:
-    admin, nora = new_browser().new_page(), new_browser().new_page()
+    admin, nora = new_browser().pages[0], new_browser().pages[0]
     admin.goto("/staff")
     sign_in_as(admin, "Adam")
     admin.get_by_role("button", name="Add a person").click()

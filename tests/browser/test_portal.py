@@ -11,7 +11,7 @@ from lib import customer_users, customers, db, invites, local, mail_sending, mai
 from lib.auth import Role
 from tests import databases, mailboxes, people, portals
 from tests.browser.accessibility import violations
-from tests.browser.conftest import Server, free_port, running
+from tests.browser.conftest import Server, running
 
 pytestmark = pytest.mark.browser
 
@@ -27,10 +27,10 @@ def app_database(server: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The portal as `make run` starts it, on a free port."""
+def app(app_database: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The portal as `make run` starts it."""
     log = tmp_path_factory.mktemp("portal") / "log"
-    with running(app_database, log, free_port(), site=local.PORTAL, MANDANT_TODAY="2026-07-20") as server:
+    with running(app_database, log, port, site=local.PORTAL, MANDANT_TODAY="2026-07-20") as server:
         yield server
 
 
@@ -53,7 +53,7 @@ def test_from_the_invite_to_an_invoice(new_browser: Callable[..., BrowserContext
         rosa = customer_users.by_email(conn, "rosa@ada.example")
         assert rosa
         link = portals.link(conn, rosa.id, "invite")
-    page = new_browser().new_page()
+    page = new_browser().pages[0]
     page.goto(f"/accept?link={link}")
     page.get_by_role("textbox", name="New password", exact=True).fill(portals.PASSWORD)
     page.get_by_role("textbox", name="New password again").fill(portals.PASSWORD)
@@ -87,7 +87,7 @@ def test_from_the_invite_to_an_invoice(new_browser: Callable[..., BrowserContext
 
 @pytest.mark.row("G2", "G8")
 def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserContext]) -> None:
-    page = new_browser().new_page()
+    page = new_browser().pages[0]
     page.goto("/subscription")
     page.get_by_role("textbox", name="E-mail").fill("olga@ada.example")
     page.get_by_role("textbox", name="Password").fill(portals.PASSWORD)
@@ -119,7 +119,7 @@ def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserCo
 def test_a_company_registers_and_signs_in(
     new_browser: Callable[..., BrowserContext], mailbox: mailboxes.Mailbox
 ) -> None:
-    page = new_browser().new_page()
+    page = new_browser().pages[0]
     page.goto("/register")
     typed = {
         "Company name": "Neu GmbH", "Street and number": "Weg 1", "Postcode": "10115", "City": "Berlin",

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from lib import card_answers, db, local, stripe_client
 from tests import databases, portals, stripe_server, test_cards
 from tests.browser.accessibility import violations
-from tests.browser.conftest import Server, free_port, running
+from tests.browser.conftest import Server, running
 from tests.stripe_server import GOOD, Stripe
 
 pytestmark = [pytest.mark.browser, pytest.mark.row("G16")]
@@ -24,9 +24,11 @@ def fake() -> Iterator[Stripe]:
 
 
 @pytest.fixture(scope="module")
-def app(server: str, template: str, fake: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(
+    server: str, template: str, fake: Stripe, port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The portal with its own role; Ada's invoice of 53.55 is issued, and our keys are entered."""
-    port, log = free_port(), tmp_path_factory.mktemp("portal") / "log"
+    log = tmp_path_factory.mktemp("portal") / "log"
     address = f"http://127.0.0.1:{port}"
     with databases.copy(server, template) as url, databases.in_use(url):
         with db.transaction() as conn:
@@ -38,7 +40,7 @@ def app(server: str, template: str, fake: Stripe, tmp_path_factory: pytest.TempP
 
 
 def test_an_invoice_is_paid_from_the_portal(new_browser: Callable[..., BrowserContext], app: Server) -> None:
-    page = new_browser().new_page()
+    page = new_browser().pages[0]
     page.goto("/invoices")
     page.get_by_role("textbox", name="E-mail").fill("olga@ada.example")
     page.get_by_role("textbox", name="Password").fill(portals.PASSWORD)

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from lib import db, project_key_stock
 from lib.auth import Role
 from tests import ledgers, people
+from tests.browser.conftest import go_to
 from tests.ledgers import JUNE
 
 SignIn = Callable[..., Page]
@@ -113,5 +114,5 @@ def test_an_admin_enters_keys_and_reveals_one(sign_in: SignIn, customer_id: int)
     expect(dialog(page)).not_to_contain_text("PRJ-BROWSER")
     click(page, "Reveal")
     expect(dialog(page)).to_contain_text("PRJ-BROWSER-2026-QRST")
-    page.goto(page.url.split("/project_keys")[0] + "/audit_log")
+    go_to(page, "/audit_log")
     expect(page.get_by_role("heading", name="Audit log")).to_be_visible()

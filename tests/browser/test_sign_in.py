@@ -148,7 +148,7 @@ def test_a_planted_link_signs_nobody_in(new_browser: Browsers, page: Page) -> No
     fill_in(page, "samuel")
     while not caught:
         page.wait_for_timeout(50)
-    victim = new_browser().new_page()
+    victim = new_browser().pages[0]
     victim.goto("/")
     victim.goto(caught[0])
     form_only(victim)
