@@ -14,7 +14,7 @@ from statistics import median
 
 import psycopg
 
-from bench.servers import ROOT, TODAY, Bench, copied, filled, in_use, log, ratio, seconds
+from bench.servers import ROOT, TODAY, Bench, copied, filled, in_use, log, peak_memory, ratio, seconds
 from lib import db, issuing, months, staff
 from lib.auth import Role, User
 from lib.clock import month_of, next_month
@@ -180,7 +180,6 @@ def _insert_bare(url: str) -> None:
 def _in_this_process() -> None:
     """Close once and print seconds and memory: everything that the app loads is loaded first."""
     import gc
-    import resource
 
     import psutil
 
@@ -199,9 +198,9 @@ def _in_this_process() -> None:
             months.approve(conn, MONTH, today=TODAY, user=user)
             issuing.issue_month(conn, MONTH, today=TODAY, user=user)
 
-    took = seconds(close)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": took, "memory": max(peak, idle) / idle}))
+    took: list[float] = []
+    peak = peak_memory(lambda: took.append(seconds(close)))
+    print(json.dumps({"seconds": took[0], "memory": max(peak, idle) / idle}))
 
 
 if __name__ == "__main__":

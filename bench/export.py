@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from statistics import median
 
 import psycopg
 
-from bench.servers import ROOT, TODAY, Bench, filled, in_use, log, ratio, seconds
+from bench.servers import ROOT, TODAY, Bench, filled, in_use, log, peak_memory, ratio, seconds
 from lib import db, report_files, reports
 from lib.clock import month_of, next_month
 
@@ -58,7 +59,4 @@ def _memory(url: str, months: int) -> int:
 
 
 if __name__ == "__main__":
-    import resource
-
-    _export(int(sys.argv[1]))
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    print(json.dumps(peak_memory(partial(_export, int(sys.argv[1])))))
