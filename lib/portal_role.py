@@ -92,8 +92,9 @@ GRANTS = {
     "statements": (_READ, "INSERT", "DELETE"),
 }
 SEQUENCES = ("customer_numbers", "customers_id_seq")
-# Adds a customer's charges to the totals of all, which the portal itself neither reads nor writes.
-_WITH_OWNERS_RIGHTS = "charges_counted()"
+# The one adds a customer's charges to the totals of all, which the portal itself neither reads nor writes; the other
+# tells whose row it may look at.
+_WITH_OWNERS_RIGHTS = ("charges_counted()", "portal_customer_by(text, text)")
 
 
 def grant(conn: Connection, role: str) -> None:
@@ -113,8 +114,11 @@ def grant(conn: Connection, role: str) -> None:
     _let_register(conn)
     for view in VIEWS:
         conn.execute(text(f"ALTER VIEW {view} SET (security_invoker = true)"))
-    conn.execute(text(f"ALTER FUNCTION {_WITH_OWNERS_RIGHTS} SECURITY DEFINER SET search_path FROM CURRENT"))
     schema = conn.dialect.identifier_preparer.quote(str(conn.scalar(text("SELECT current_schema()"))))
+    for function in _WITH_OWNERS_RIGHTS:
+        # Temporary tables last, or one that the role makes is taken for ours; and no trigger of its own calls these.
+        conn.execute(text(f"ALTER FUNCTION {function} SECURITY DEFINER SET search_path = {schema}, pg_temp"))
+        conn.execute(text(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
     for kind in ("TABLES", "SEQUENCES"):
         conn.execute(text(f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {name}"))
     conn.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {name}"))

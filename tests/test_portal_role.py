@@ -285,6 +285,37 @@ def test_every_row_of_a_granted_table_of_a_customer_is_narrowed(role: str, made:
 # ---------------------------------------------------------------------------------- giving it
 
 
+def test_what_runs_with_the_owners_rights_takes_no_temporary_table_for_ours(role: str, made: Portal) -> None:
+    """Every role may make temporary tables, and Postgres looks there first unless it is told otherwise."""
+    berit = signed_in(role, "berit")
+    with acting(role, berit) as conn:
+        conn.execute(text("CREATE TEMP TABLE month_totals (LIKE public.products)"))
+        conn.execute(text("CREATE TEMP TABLE customer_users (email text, customer_id bigint)"))
+        conn.execute(text("INSERT INTO pg_temp.customer_users VALUES ('nobody@ada.example', 1)"))
+        conn.execute(text("GRANT ALL ON pg_temp.month_totals, pg_temp.customer_users TO PUBLIC"))
+        assert conn.scalar(text("SELECT portal_customer_by('email', 'nobody@ada.example')")) is None
+        conn.execute(text("DROP TABLE pg_temp.customer_users"))
+        ips = self_service.ips(conn, user=berit, today=TODAY)
+        assert ips
+        self_service.change(
+            conn, quantity=200, internal=150, external=50, effective_on=AUGUST, keep_pending=None, today=TODAY,
+            user=berit, accepted=True, seen=ips.seen,
+        )  # fmt: skip
+    with db.transaction() as conn:
+        total = text("SELECT sum(t.amount) - (SELECT sum(amount) FROM charges c) FROM month_totals t")
+        assert conn.scalar(total) == 0
+
+
+def test_nobody_runs_what_has_the_owners_rights_for_rows_of_their_own(role: str, made: Portal) -> None:
+    with acting(role, signed_in(role, "berit")) as conn:
+        conn.execute(text("CREATE TEMP TABLE made_up (LIKE charges)"))
+        with pytest.raises(ProgrammingError, match="permission denied for function charges_counted"):
+            conn.execute(
+                text("""CREATE TRIGGER made_up AFTER INSERT ON made_up REFERENCING NEW TABLE AS new_rows
+                        FOR EACH STATEMENT EXECUTE FUNCTION charges_counted()""")
+            )
+
+
 def test_only_a_role_that_is_bound_gets_it(made: Portal) -> None:
     with db.transaction() as conn:
         owner = str(conn.scalar(text("SELECT current_user")))
