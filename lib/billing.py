@@ -17,8 +17,6 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lib import db
-
 # ---------------------------------------------------------------------------------- the statement
 #
 # {counted}, {booked} and {adjusted} narrow the statement to some customers; {what_if} may put common table expressions
@@ -337,10 +335,13 @@ def rate_all(conn: Connection, months: Sequence[date]) -> None:
     """
     allow_memory(conn)
     conn.execute(text("DROP TABLE IF EXISTS rated_stretch, rated_keyed, rated_priced, rated_tariff"))
+    # The planner needs to know how many rows there are, and little else.
+    conn.execute(text("SET LOCAL default_statistics_target = 10"))
     for table, steps in _KEPT.items():
         conn.execute(
             text(f"CREATE TEMP TABLE rated_{table} ON COMMIT DROP AS WITH {steps} SELECT * FROM {table}"),
             {"months": list(months)},
         )
         # The planner knows nothing of a new table: without statistics it joins 100,000 rows one by one.
-        db.analyze(conn, f"rated_{table}")
+        conn.execute(text(f"ANALYZE rated_{table}"))
+    conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))

@@ -10,7 +10,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
-from lib import billing, db
+from lib import billing
 
 COLUMNS = "month, customer_id, product_id, start_quantity, end_quantity, changes, price_id, amount, purchase"
 # After so many new rows the planner's statistics are too old for the reads that follow.
@@ -136,7 +136,7 @@ def _store(
         values,
     )
     if stated.rowcount > MANY:
-        db.analyze(conn, "charges (month, customer_id, product_id, amount), statements")
+        conn.execute(text("ANALYZE charges (month, customer_id, product_id, amount), statements"))
 
 
 def differences(conn: Connection, *, months: Sequence[date]) -> list[str]:

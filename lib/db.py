@@ -58,17 +58,6 @@ def transaction() -> Iterator[Connection]:
         yield conn
 
 
-def analyze(conn: Connection, tables: str) -> None:
-    """Tell the planner what a statement has just written by the 100,000 (`tables` as ANALYZE takes them).
-
-    A small sample says how many rows there are and how they are spread, which is all that the reads of the next
-    minute need: then the server looks for itself.
-    """
-    conn.execute(text("SET LOCAL default_statistics_target = 10"))
-    conn.execute(text(f"ANALYZE {tables}"))
-    conn.execute(text("SET LOCAL default_statistics_target = DEFAULT"))
-
-
 def migrate(conn: Connection) -> None:
     """Bring the schema to the newest version. Safe to call by several processes at once."""
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})

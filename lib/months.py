@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lib import audit, charges, close_drafts, db, periods
+from lib import audit, charges, close_drafts, periods
 from lib.auth import Permission, User, require
 from lib.clock import next_month
 from lib.errors import Conflict, NotFound
@@ -108,7 +108,7 @@ def approve(
     drafted = close_drafts.from_statements(conn, month, user=user)
     if drafted > charges.MANY:
         progress("Updating statistics")
-        db.analyze(conn, "invoices (id, month, state, kind, customer_id), invoice_lines (invoice_id)")
+        conn.execute(text("ANALYZE invoices (id, month, state, kind, customer_id), invoice_lines (invoice_id)"))
     audit.record(conn, "approve", "month", f"{month:%Y-%m}", user_id=user.id, changes={"documents": (None, drafted)})
     return drafted
 
