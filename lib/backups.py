@@ -43,8 +43,9 @@ def backup(url: str, file: Path) -> int:
 def restore(url: str, file: Path, *, replace: bool = False) -> None:
     """Load a backup into the database, all of it or nothing.
 
-    One that already holds tables is refused, unless `replace` says that they may go. Raises
-    Conflict, also where no pg_restore fits, and Invalid where the file isn't a backup.
+    One that already holds tables is refused, unless `replace` says that they may go: those that the backup has, so
+    it must be of the same version of ours. Raises Conflict, also where no pg_restore fits, and Invalid where the
+    file isn't a backup.
     """
     if not file.is_file():
         raise Invalid(f"There is no file {file}.", field="file")
@@ -55,7 +56,14 @@ def restore(url: str, file: Path, *, replace: bool = False) -> None:
     # One transaction: what replaces the old tables is there, or they stay.
     options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
     options += ["--clean", "--if-exists"] if replace else []
-    _run([program, *options, f"--dbname={_plain(url)}", str(file)], url)
+    try:
+        _run([program, *options, f"--dbname={_plain(url)}", str(file)], url)
+    except Conflict as failure:
+        if not replace:
+            raise
+        raise Conflict(
+            f"{failure}\nNothing was replaced. A backup of another version of Mandant goes into an empty database."
+        ) from None
     with db.engine(url).begin() as conn:
         conn.execute(text("ANALYZE"))
 

@@ -64,6 +64,18 @@ def test_a_restore_that_fails_leaves_what_was_there(filled: str, tmp_path: Path)
         assert conn.scalar(text("SELECT count(*) FROM charges")) == 1
 
 
+def test_a_backup_of_another_version_replaces_nothing_and_says_where_it_goes(filled: str, tmp_path: Path) -> None:
+    file = tmp_path / "mandant.backup"
+    backups.backup(filled, file)
+    # What a later version brought: the backup knows nothing of it, and it stands in the way.
+    with db.transaction() as conn:
+        conn.execute(text("CREATE TABLE added_later (customer_id BIGINT REFERENCES customers (id))"))
+    with pytest.raises(Conflict, match=r"(?s)pg_restore failed.*Nothing was replaced\..*goes into an empty database"):
+        backups.restore(filled, file, replace=True)
+    with db.transaction() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM charges")) == 1
+
+
 def test_what_is_no_backup_is_refused(database: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no file"):
         backups.restore(database, tmp_path / "missing")

@@ -19,7 +19,7 @@ from tests.browser import chromium, forked, settling
 # Long enough for a machine on which others work, too: nothing waits longer than it must.
 WAIT_MS = 60_000
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
-# No system hands these to a connection, which could have the port of a server that is about to start.
+# By default no system hands these to a connection, which could have the port of a server that is about to start.
 PORTS = range(20_000, 30_000)
 
 
@@ -118,7 +118,7 @@ def at_rest() -> list[BrowserContext]:
 def new_browser(
     browser: Browser, app: Server, port: int, at_rest: list[BrowserContext]
 ) -> Iterator[Callable[..., BrowserContext]]:
-    """`new_browser()`: a browser with one blank tab and nothing stored, its pages relative to the app."""
+    """`new_browser()`: a browser with one blank tab and nothing stored for the app, its pages relative to the app."""
     url, in_use = f"http://127.0.0.1:{port}", []
 
     def make() -> BrowserContext:
