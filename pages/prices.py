@@ -100,8 +100,9 @@ def draw_selling(product: Product, *, first_open: date, today: date, currency: s
     with st.container(border=True, width=FORM_WIDTH):
         st.markdown("**New list price**")
         valid_from = price_versions.from_month("list_from", first_open=first_open, today=today)
-        entered = tier_editor.draw(editor, versions[0].tiers if versions else [], currency=currency)
-        price_versions.review_button(product, entered, valid_from, currency=currency, editor=editor)
+        ruling = price_versions.tiers_in(versions, valid_from)
+        entered = tier_editor.draw(editor, ruling, currency=currency)
+        price_versions.review_button(product, entered, valid_from, ruling=ruling, currency=currency, editor=editor)
 
 
 def draw_individual(product: Product, *, first_open: date, today: date, currency: str) -> None:
@@ -121,10 +122,9 @@ def draw_individual(product: Product, *, first_open: date, today: date, currency
     with st.container(border=True, width=FORM_WIDTH):
         st.markdown(f"**New price for {session.escaped(customer.name)}**")
         valid_from = price_versions.from_month("individual_from", first_open=first_open, today=today)
-        own = next((version.tiers for version in found if version.tiers), None)
         with session.reading() as conn:
-            ruling = prices.version_in(conn, product.id, month=valid_from)
-        entered = tier_editor.draw(editor, own or (ruling.tiers if ruling else []), currency=currency)
+            ruling = prices.version_in(conn, product.id, month=valid_from, customer_id=customer.id)
+        entered = tier_editor.draw(editor, ruling.tiers if ruling else [], currency=currency)
         _individual_buttons(product, customer, entered, valid_from, editor, has_own=bool(found and found[0].tiers))
 
 

@@ -49,7 +49,7 @@ def _fill_article(company: Company) -> None:
 
 
 def draw_ranges(
-    product: Product, stored: list[Tier], *, first_open: date, today: date, company: Company
+    product: Product, versions: list[Version], *, first_open: date, today: date, company: Company
 ) -> list[Tier] | None:
     """The editable ranges with their month. Returns them once every cell can be read."""
     with st.container(border=True):
@@ -58,13 +58,17 @@ def draw_ranges(
             "Graduated: each IP costs the price of the range it falls in. "
             "The upper bound is included; the last range has none."
         )
-        may_edit = user.may(Permission.EDIT_PRICES)
-        if not may_edit:
-            st.caption("Your role may read these prices; sales and admins change them.")
-        entered = tier_editor.draw(EDITOR, stored, currency=company.currency, disabled=not may_edit)
-        if may_edit:
+        if user.may(Permission.EDIT_PRICES):
             valid_from = price_versions.from_month("ranges_from", first_open=first_open, today=today)
-            price_versions.review_button(product, entered, valid_from, currency=company.currency, editor=EDITOR)
+            ruling = price_versions.tiers_in(versions, valid_from)
+            entered = tier_editor.draw(EDITOR, ruling, currency=company.currency)
+            price_versions.review_button(
+                product, entered, valid_from, ruling=ruling, currency=company.currency, editor=EDITOR
+            )
+        else:
+            st.caption(f"These prices rule {ui.month(clock.month_of(today))}; sales and admins change them.")
+            ruling = price_versions.tiers_in(versions, today)
+            entered = tier_editor.draw(EDITOR, ruling, currency=company.currency, disabled=True)
     return entered.tiers
 
 
@@ -199,12 +203,9 @@ def draw(user: User) -> None:
     elif first_open is not None:
         ruling = [version for version in versions if version.valid_from <= today]
         saved = ruling[0] if ruling else (versions[-1] if versions else None)
-        latest = versions[0] if versions else None
         left, right = st.columns(2)
         with left:
-            edited = draw_ranges(
-                product, latest.tiers if latest else [], first_open=first_open, today=today, company=company
-            )
+            edited = draw_ranges(product, versions, first_open=first_open, today=today, company=company)
         with right:
             found = draw_calculator(product, saved, edited, today=today, company=company)
         if found:

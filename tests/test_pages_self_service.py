@@ -1,6 +1,8 @@
 """The Self-Service page: ranges that are checked cell by cell, the calculator, the preview, the save."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.shops import JULY, Shop
 
 OpenPage = Callable[..., AppTest]
 GRID = "ranges_grid_0"
+SEPTEMBER = date(2026, 9, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +166,41 @@ def test_all_unreadable_cells_are_named_at_once(shop: Shop, open_page: OpenPage)
 
 @pytest.mark.looks
 def test_a_row_left_empty_does_not_count(shop: Shop, open_page: OpenPage) -> None:
-    page = type_into(open_page("self_service.py"), {}, [{}])
+    page = type_into(open_page("self_service.py"), {0: {"unit_price": "1.90"}}, [{}])
     assert not problems(page)
     assert not page.button(key="ranges_review").disabled
+
+
+def cells(page: AppTest) -> list[str]:
+    """The unit prices that the table was filled with."""
+    return [row[2] for row in page.session_state["ranges_start"]]
+
+
+@pytest.mark.row("G15")
+def test_the_table_is_filled_with_what_rules_the_chosen_month(shop: Shop, open_page: OpenPage) -> None:
+    dearer = [replace(tier, unit_price=tier.unit_price + 1) for tier in shops.RANGES]
+    with db.transaction() as conn:
+        prices.set_list_price(conn, shop.product_id, valid_from=SEPTEMBER, tiers=dearer, user=shop.people[Role.SALES])
+    page = open_page("self_service.py", Role.SALES)
+    assert page.selectbox(key="ranges_from").value == JULY
+    assert cells(page) == ["2.00", "1.50", "1.20", "1.00"]
+    assert page.button(key="ranges_review").disabled
+    assert "Nothing differs from the price that rules July 2026" in page.button(key="ranges_review").help
+    page.selectbox(key="ranges_from").set_value(SEPTEMBER).run()
+    assert cells(page) == ["3.00", "2.50", "2.20", "2.00"]
+    # What was typed stays, whatever month is chosen.
+    type_into(page, {0: {"unit_price": "9"}}).selectbox(key="ranges_from").set_value(JULY).run()
+    assert cells(page) == ["3.00", "2.50", "2.20", "2.00"]
+    assert not page.button(key="ranges_review").disabled
+
+
+def test_a_reader_sees_what_rules_today(shop: Shop, open_page: OpenPage) -> None:
+    dearer = [replace(tier, unit_price=tier.unit_price + 1) for tier in shops.RANGES]
+    with db.transaction() as conn:
+        prices.set_list_price(conn, shop.product_id, valid_from=SEPTEMBER, tiers=dearer, user=shop.people[Role.SALES])
+    page = open_page("self_service.py", Role.FINANCE)
+    assert cells(page) == ["2.00", "1.50", "1.20", "1.00"]
+    assert any("These prices rule June 2026" in one.value for one in page.caption)
 
 
 @pytest.mark.looks

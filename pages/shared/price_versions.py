@@ -36,6 +36,11 @@ def from_month(key: str, *, first_open: date, today: date) -> date:
     return chosen
 
 
+def tiers_in(versions: Sequence[Version], month: date) -> list[Tier]:
+    """The ranges of the version that rules a month, of versions without gaps between them; none before the first."""
+    return next((version.tiers for version in versions if version.valid_from <= month), [])
+
+
 def history(versions: Sequence[Version], *, first_open: date | None, user: User, key: str) -> None:
     """The versions of one price, the newest first, with a button for each that can still be withdrawn."""
     if not versions:
@@ -149,11 +154,24 @@ def review(
 
 
 def review_button(
-    product: Product, entered: tier_editor.Entered, valid_from: date, *, currency: str, editor: str
+    product: Product,
+    entered: tier_editor.Entered,
+    valid_from: date,
+    *,
+    ruling: Sequence[Tier],
+    currency: str,
+    editor: str,
 ) -> None:
-    """The page's primary button: opens the review, once all cells can be read."""
+    """The page's primary button: opens the review, once all cells can be read and differ from what rules then."""
+    same = entered.tiers == list(ruling)
     with st.container(horizontal=True, vertical_alignment="center"):
-        asked = st.button("Review and save …", key=f"{editor}_review", type="primary", disabled=entered.tiers is None)
+        asked = st.button(
+            "Review and save …",
+            key=f"{editor}_review",
+            type="primary",
+            disabled=entered.tiers is None or same,
+            help=f"Nothing differs from the price that rules {ui.month(valid_from)}." if same else None,
+        )
         st.button(
             "Discard changes", key=f"{editor}_discard", type="tertiary", on_click=tier_editor.reset, args=(editor,)
         )

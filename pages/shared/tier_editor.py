@@ -30,16 +30,17 @@ class Entered:
 
 
 def draw(key: str, stored: Sequence[Tier], *, currency: str, disabled: bool = False) -> Entered:
-    """The table, filled with `stored` when it is opened, and below it the sentences about its cells."""
-    # A dynamic table starts over when its input changes; while it is open, a colleague's save must not do that.
+    """The table, filled with `stored` until something is edited, and below it the sentences about its cells."""
+    # A dynamic table starts over when its input changes; an edit must outlive a colleague's save and another month.
     start, grid = f"{key}_start", f"{key}_grid_{st.session_state.get(f'{key}_round', 0)}"
-    if grid not in st.session_state or start not in st.session_state:
+    edited = any(st.session_state.get(grid, {}).values())
+    if not edited or start not in st.session_state:
         st.session_state[start] = as_text(stored)
     frame = pd.DataFrame(st.session_state[start], columns=list(COLUMNS), dtype="str")
     typed = st.data_editor(
         frame,
         key=grid,
-        num_rows="dynamic",
+        num_rows="fixed" if disabled else "dynamic",
         hide_index=True,
         disabled=disabled,
         placeholder="",
