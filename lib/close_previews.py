@@ -17,10 +17,13 @@ from lib.clock import next_month
 
 @dataclass(frozen=True)
 class ProductTotal:
-    """What a product comes to in a month and in the month before, net, over how many charges."""
+    """What a product comes to in a month and in the month before, net, over how many charges.
+
+    `amount` is None where none of them has a price.
+    """
 
     name: str
-    amount: Decimal
+    amount: Decimal | None
     previous: Decimal
     charges: int
 
@@ -150,12 +153,18 @@ def preview(conn: Connection, month: date, *, today: date) -> Preview:
     charges.ensure_rated(conn, month)
     values = _values(conn, month, today)
     found = conn.execute(
-        text("""SELECT p.name_en AS name, coalesce(sum(t.amount) FILTER (WHERE t.month = :month), 0) AS amount,
-                       coalesce(sum(t.amount) FILTER (WHERE t.month = :previous), 0) AS previous,
-                       coalesce(sum(t.charges) FILTER (WHERE t.month = :month), 0)::int AS charges
-                  FROM month_totals t JOIN products p ON p.id = t.product_id
-                 WHERE t.month IN (:month, :previous) AND t.charges > 0
-                 GROUP BY p.id ORDER BY p.position, p.id"""),
+        text("""SELECT name, CASE WHEN charges = 0 OR charges > unpriced THEN amount END AS amount, previous, charges
+                  FROM (SELECT p.position, p.id, p.name_en AS name,
+                               coalesce(sum(t.amount) FILTER (WHERE t.month = :month), 0) AS amount,
+                               coalesce(sum(t.amount) FILTER (WHERE t.month = :previous), 0) AS previous,
+                               coalesce(sum(t.charges) FILTER (WHERE t.month = :month), 0)::int AS charges,
+                               (SELECT count(*) FROM statements s JOIN charges h USING (month, customer_id)
+                                 WHERE s.month = :month AND s.amount IS NULL
+                                   AND h.product_id = p.id AND h.amount IS NULL) AS unpriced
+                          FROM month_totals t JOIN products p ON p.id = t.product_id
+                         WHERE t.month IN (:month, :previous) AND t.charges > 0
+                         GROUP BY p.id) totals
+                 ORDER BY position, id"""),
         values,
     )
     by_product = [ProductTotal(**row._mapping) for row in found]
@@ -171,7 +180,7 @@ def preview(conn: Connection, month: date, *, today: date) -> Preview:
     kinds = {row.kind: row.found for row in conn.execute(text(counts), values)}
     return Preview(
         month=month,
-        net=sum((one.amount for one in by_product), Decimal("0.00")),
+        net=sum((one.amount for one in by_product if one.amount is not None), Decimal("0.00")),
         previous_net=sum((one.previous for one in by_product), Decimal("0.00")),
         documents=counted.documents,
         credit_notes=counted.credit_notes,

@@ -191,10 +191,10 @@ def lacks_anew(conn: Connection, invoice_id: int) -> list[str]:
     return [f"{what} of our company" for what in seller_lacks(conn)] + (blocked[0].missing if blocked else [])
 
 
-def blocked_in(conn: Connection, month: date, *, today: date, limit: int = 50) -> list[Blocked]:
-    """The month's drafts that could not be issued today, with what they lack on the customer's side."""
+def blocked_in(conn: Connection, month: date, *, today: date, limit: int = 50) -> tuple[list[Blocked], int]:
+    """The month's first drafts that could not be issued today, with what the customer's side lacks; how many in all."""
     condition, values = "i.month = :month AND i.state = 'draft'", {"month": month, "today": today}
-    return _blocked(conn, condition, values, decided=vat.DECISION, limit=limit)
+    return _found_blocked(conn, condition, values, decided=vat.DECISION, limit=limit)
 
 
 def reverse_charge_drafts(conn: Connection, month: date) -> int:
@@ -229,12 +229,17 @@ def _blocked(
     values: dict[str, Any],
     *,
     decided: str = "i.vat_category",
-    limit: int | None = None,
 ) -> list[Blocked]:
     """The drafts of `condition` that lack something. `decided` is the VAT category they will have, in SQL."""
+    return _found_blocked(conn, condition, values, decided=decided, limit=None)[0]
+
+
+def _found_blocked(
+    conn: Connection, condition: str, values: dict[str, Any], *, decided: str, limit: int | None
+) -> tuple[list[Blocked], int]:
     found = conn.execute(
         text(f"""
-            SELECT id, customer, missing FROM (
+            SELECT id, customer, missing, count(*) OVER () AS in_all FROM (
                 SELECT i.id, c.number || ' ' || c.name AS customer, array_remove(ARRAY[{_OF_BUYER},
                            CASE WHEN {decided} IS NULL THEN CAST(:vat AS text) END,
                            CASE WHEN {decided} = 'AE' AND o.vat_id = '' THEN 'our own VAT ID' END,
@@ -246,8 +251,8 @@ def _blocked(
                  WHERE {condition}) looked_at
              WHERE cardinality(missing) > 0 ORDER BY id LIMIT :limit"""),
         values | {"vat": vat.MISSING, "limit": limit},
-    )
-    return [Blocked(row.id, row.customer, list(row.missing)) for row in found]
+    ).all()
+    return [Blocked(row.id, row.customer, list(row.missing)) for row in found], found[0].in_all if found else 0
 
 
 def number(

@@ -21,14 +21,21 @@ may_close = user.may(Permission.CLOSE_MONTHS)
 # ---------------------------------------------------------------------------------- which month
 
 
-def chosen_month(listed: list[Month], first_open: date) -> Month:
-    """The month that the address names (2026-10), else the next one to close."""
+def chosen_month(listed: list[Month], first_open: date, today: date) -> Month:
+    """The month that the address names (2026-10), else the one with something to do.
+
+    That is the next one to close; until it has ended, the one closed last, while it has drafts.
+    """
+    by_month = {one.month: one for one in listed}
     wanted = st.query_params.get("month", "")
     if re.fullmatch(r"\d{4}-\d{2}", wanted):
         for one in listed:
             if f"{one.month:%Y-%m}" == wanted:
                 return one
-    return next((one for one in listed if one.month == first_open), listed[0])
+    last = by_month.get(clock.next_month(first_open, by=-1))
+    if last is not None and last.drafts and today < clock.next_month(first_open):
+        return last
+    return by_month.get(first_open, listed[0])
 
 
 def _go_to(shown: list[date]) -> None:
@@ -93,6 +100,8 @@ def draw_open(month: Month, first_open: date, today: date, currency: str) -> Non
             f"Approve {ui.month(month.month)}", key="month_approve", type="primary", icon=":material/task_alt:",
             disabled=blocked,
         ):  # fmt: skip
+            # The page stays with this month, whose documents are issued next.
+            st.query_params["month"] = f"{month.month:%Y-%m}"
             ask_approve(preview, today, currency)
     else:
         st.caption(f"Your role ({user.role}) may look at the month close. Finance and admins close months.")
@@ -118,11 +127,11 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
         st.metric("Drafts", f"{month.drafts:,}", border=True, height="stretch")
         st.metric("Issued", f"{month.issued:,}", border=True, height="stretch")
         st.metric("Unbilled statements", f"{month.unbilled:,}", border=True, height="stretch")
-    blocked: list[issuing.Blocked] = []
+    blocked = 0
     if month.drafts:
         with session.reading() as conn:
             waiting = issuing.reverse_charge_drafts(conn, month.month)
-            blocked = issuing.blocked_in(conn, month.month, today=today)
+            listed, blocked = issuing.blocked_in(conn, month.month, today=today)
             lacking = issuing.seller_lacks(conn)
         close_preview.draw_deadline(month.month, waiting, today)
         if lacking:
@@ -131,10 +140,10 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
                 icon=":material/error:",
             )
         if blocked:
-            draw_blocked(blocked)
+            draw_blocked(listed, blocked)
     with st.container(horizontal=True, vertical_alignment="center"):
         if may_close:
-            draw_next(month, first_open, today, issuable=len(blocked) < month.drafts)
+            draw_next(month, first_open, today, blocked=blocked)
         st.page_link(
             "invoices.py", label=f"Documents of {ui.month(month.month)}", icon=":material/receipt_long:",
             query_params={"invoice_month": ui.month(month.month)},
@@ -148,9 +157,9 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
         close_mails.draw(month.month, user)
 
 
-def draw_blocked(blocked: list[issuing.Blocked]) -> None:
-    """Drafts that would stay drafts; a click opens one."""
-    ids = [one.invoice_id for one in blocked]
+def draw_blocked(listed: list[issuing.Blocked], blocked: int) -> None:
+    """Drafts that would stay drafts, the first of them; a click opens one."""
+    ids = [one.invoice_id for one in listed]
 
     def opened() -> None:
         cells = st.session_state.blocked_drafts.selection.cells
@@ -160,35 +169,26 @@ def draw_blocked(blocked: list[issuing.Blocked]) -> None:
     with st.container(border=True):
         st.subheader("Drafts that lack something", anchor=False)
         documents.blocked_table(
-            [(one.customer, one.missing) for one in blocked],
+            [(one.customer, one.missing) for one in listed],
             key="blocked_drafts",
             on_select=opened,
             selection_mode="single-cell",
         )
-        st.caption("They can't be issued until it is there. A click on a line opens the draft.")
+        first = f"The first {len(listed)} of {blocked:,}. " if blocked > len(listed) else ""
+        st.caption(f"{first}They can't be issued until it is there. A click on a line opens the draft.")
 
 
-def draw_next(month: Month, first_open: date, today: date, *, issuable: bool) -> None:
-    """The buttons of the steps that a closed month can take; `issuable` unless every draft lacks something."""
+def draw_next(month: Month, first_open: date, today: date, *, blocked: int) -> None:
+    """The buttons of the steps that a closed month can take; `blocked` of its drafts lack something."""
     name = ui.month(month.month)
     if month.drafts and st.button(
-        f"Issue all ({month.drafts:,})",
+        f"Issue {month.drafts - blocked:,} of {month.drafts:,}" if blocked else f"Issue all ({month.drafts:,})",
         key="month_issue",
         type="primary",
         icon=":material/send:",
-        disabled=not issuable,
+        disabled=blocked == month.drafts,
     ):
-        work.ask(
-            f"Issue the documents of {name}?",
-            f"**{month.drafts:,} drafts** get their numbers, are dated today and never change afterwards. "
-            "From then on the month can't be reopened. Drafts that lack something stay drafts.",
-            "Issue all",
-            work.Job(
-                documents.ISSUE, f"Issuing the documents of {name} …", f"{name} is issued.", issuing.issue_month,
-                (month.month,), {"today": today},
-            ),
-            icon=":material/send:",
-        )  # fmt: skip
+        ask_issue(month, today, blocked=blocked)
     if month.state == "approved" and not month.drafts and st.button(
         f"Lock {name}", key="month_lock", type="primary", icon=":material/lock:"
     ):  # fmt: skip
@@ -214,6 +214,25 @@ def draw_next(month: Month, first_open: date, today: date, *, issuable: bool) ->
             work.Job(REOPEN, f"Reopening {name} …", f"{name} is open again.", months.reopen, (month.month,)),
             icon=":material/lock_open:",
         )
+
+
+def ask_issue(month: Month, today: date, *, blocked: int) -> None:
+    """Say what issuing does, and to how many, and have it done."""
+    name, complete = ui.month(month.month), month.drafts - blocked
+    many = f"{complete:,} {'draft' if complete == 1 else 'drafts'}"
+    left = f" Drafts that lack something stay drafts: {blocked:,}." if blocked else ""
+    work.ask(
+        f"Issue the documents of {name}?",
+        f"**{many}** can be issued: each gets its number, is dated today and never changes afterwards. "
+        f"From then on the month can't be reopened.{left}",
+        "Issue all" if not blocked else f"Issue {complete:,}",
+        work.Job(
+            documents.ISSUE, f"Issuing the documents of {name} …",
+            f"What was complete of {name} is issued." if blocked else f"{name} is issued.",
+            issuing.issue_month, (month.month,), {"today": today},
+        ),
+        icon=":material/send:",
+    )  # fmt: skip
 
 
 def ask_approve(preview: Preview, today: date, currency: str) -> None:
@@ -297,7 +316,7 @@ if open_month is None:
     st.title("Month close", anchor=False)
     ui.empty(periods.NOT_SET_UP, icon=":material/event_busy:")
 else:
-    current = chosen_month(found_months, open_month)
+    current = chosen_month(found_months, open_month, day)
     draw_head(current)
     work.run()
     documents.show_report(with_blocked=False)

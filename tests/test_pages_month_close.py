@@ -73,6 +73,10 @@ def test_exceptions_are_listed_by_kind_and_a_missing_price_blocks(company: Compa
     assert table(page, "kind") == ["['No price']", "['Address incomplete']"]
     assert table(page, "detail")[0] == "Sso: blocks the close until it has a price"
     assert "Ohne <b>Anschrift</b>" in table(page, "name")
+    by_product = dict(
+        zip(table(page, "product"), zip(table(page, "amount"), table(page, "change"), strict=False), strict=True)
+    )
+    assert by_product["Sso"] == ("–", "–")
     with db.transaction() as conn:
         prices.set_list_price(conn, option, valid_from=JUNE, tiers=ledgers.tiers((1, None, "9")), user=company.admin)
     page.run()
@@ -144,7 +148,25 @@ def test_drafts_that_lack_something_are_listed_before_the_issue(company: Company
         closes.approve(conn, company)
     page = open_page("month_close.py", Role.FINANCE, month="2026-06")
     assert table(page, "missing")[0].startswith("a valid VAT ID")
-    assert "Issue all (3)" in buttons(page)
+    assert "Issue 2 of 3" in buttons(page)
+
+
+@pytest.mark.row("B1")
+def test_a_closed_month_stays_until_its_drafts_are_issued_or_the_next_has_ended(
+    company: Company, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("month_close.py", Role.FINANCE)
+    page.button(key="month_approve").click().run()
+    assert page.query_params["month"] == "2026-06"
+    with db.transaction() as conn:
+        closes.approve(conn, company)
+    assert open_page("month_close.py", Role.FINANCE).title[0].value == "Month close: June 2026"
+    monkeypatch.setenv("MANDANT_TODAY", "2026-08-01")
+    assert open_page("month_close.py", Role.FINANCE).title[0].value == "Month close: July 2026"
+    monkeypatch.setenv("MANDANT_TODAY", TODAY.isoformat())
+    with db.transaction() as conn:
+        closes.issue(conn, company)
+    assert open_page("month_close.py", Role.FINANCE).title[0].value == "Month close: July 2026"
 
 
 def test_before_set_up_the_page_says_what_to_do(open_page: Open) -> None:

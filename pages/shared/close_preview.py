@@ -54,7 +54,7 @@ def draw_totals(preview: Preview, currency: str) -> None:
             "charges": f"{one.charges:,}",
             "amount": ui.money(one.amount),
             "previous": ui.money(one.previous),
-            "change": signed(one.amount - one.previous),
+            "change": ui.NOTHING if one.amount is None else signed(one.amount - one.previous),
         }
         for one in preview.by_product
     ]
