@@ -22,7 +22,7 @@ def parse(text: str, *, decimals: int = 2, field: str | None = None, negative: b
     """The amount that was typed: 1.234,56 and 1,234.56 are the same. Raises Invalid in words.
 
     The last of two different separators is the decimal one. A single separator before exactly
-    three digits is ambiguous (1.234): it is refused unless `decimals` rules out one reading.
+    three digits can be meant either way (1.234), and a slip would be a thousandfold: it is refused.
     """
     typed = (text or "").strip().replace("€", "").replace("\u00a0", " ").strip()
     if not typed:
@@ -56,12 +56,8 @@ def _normalised(typed: str, *, decimals: int, field: str | None) -> str:
     if last >= 0 and digits[last] in whole:  # the same separator again: it only groups
         whole, fraction = digits, ""
     elif last >= 0 and len(fraction) == 3 and not re.search(r"[.,]", whole) and 0 < len(whole) <= 3 and whole != "0":
-        if decimals < 3:
-            whole, fraction = digits, ""
-        else:
-            raise Invalid(
-                f"“{typed}” can be read in two ways. Write {whole}{fraction} or {whole}.{fraction}0.", field=field
-            )
+        other = f"{whole}.{fraction}0" if decimals >= 3 else f"no more than {decimals} decimals"
+        raise Invalid(f"“{typed}” can be read in two ways. Write {whole}{fraction} or {other}.", field=field)
     if re.search(r"[.,' ]", whole):
         if not _GROUPS.fullmatch(whole):
             raise Invalid(f"“{typed}” is not an amount. Write it like 1234.56 or 1.234,56.", field=field)

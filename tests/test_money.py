@@ -20,7 +20,6 @@ from lib.errors import Invalid
         ("1 234,56", "1234.56"),
         ("1'234.56", "1234.56"),
         ("1.234.567", "1234567"),
-        ("1,234", "1234"),  # two decimals leave one reading
         ("0.5", "0.5"),
         (",5", "0.5"),
         (" 12,30 € ", "12.30"),
@@ -42,8 +41,11 @@ def test_what_is_no_amount_gets_a_sentence(typed: str) -> None:
 
 
 def test_a_price_that_can_be_read_in_two_ways_is_refused() -> None:
-    with pytest.raises(Invalid, match="two ways"):
+    with pytest.raises(Invalid, match=r"two ways. Write 1234 or 1\.2340\.$"):
         money.parse("1.234", decimals=4)
+    for typed in ("12.345", "12,345", "-12.345"):
+        with pytest.raises(Invalid, match=r"two ways. Write 12345 or no more than 2 decimals\.$"):
+            money.parse(typed, negative=True)
     assert money.parse("0.125", decimals=4) == Decimal("0.125")
     assert money.parse("1.2345", decimals=4) == Decimal("1.2345")
 

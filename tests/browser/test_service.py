@@ -71,7 +71,7 @@ def test_from_an_account_to_a_quota_that_warns_and_the_console(sign_in: SignIn, 
     dialog(page).get_by_role("textbox", name="Amount").fill("-1")
     dialog(page).get_by_role("button", name="Add quota").click()
     expect(dialog(page)).to_contain_text("can't be negative")
-    dialog(page).get_by_role("textbox", name="Amount").fill("1.000")
+    dialog(page).get_by_role("textbox", name="Amount").fill("1000")
     dialog(page).get_by_role("button", name="Add quota").dblclick()
     saved(page, "The quota is added.")
     expect(page.get_by_text("1,000 credits, since 20 Jun 2026")).to_be_visible()
