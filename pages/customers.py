@@ -62,7 +62,7 @@ def draw_filters() -> Filters:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         search = st.text_input(
             "Search", key="customer_search", type="search", live="300ms", max_chars=200, width=225,
-            placeholder="Name, number, contact, e-mail, VAT ID", **bound,
+            placeholder="Name, contact, number, VAT ID", **bound,
         )  # fmt: skip
         statuses = st.multiselect(
             "Status",
@@ -70,7 +70,7 @@ def draw_filters() -> Filters:
             format_func=ui.word,
             key="customer_status",
             placeholder="All",
-            width=130,
+            width=165,
             **bound,
         )
         methods = st.multiselect(
@@ -107,7 +107,8 @@ def draw_paging(listing: Listing, phase: str, number: int) -> None:
     """Which customers of how many are shown, a box that opens one by keyboard, and the pages."""
     first, total = (number - 1) * PAGE + 1, listing.counts[phase]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{first:,}–{first + len(listing.rows) - 1:,} of {counted(total)} customers", width="content")
+        what = "customer" if total == 1 else "customers"
+        st.caption(f"{first:,}–{first + len(listing.rows) - 1:,} of {counted(total)} {what}", width="content")
         names = {row.id: f"{row.name} · {row.number}" for row in listing.rows}
         st.selectbox(
             "Open a customer", list(names), index=None, key="open_customer", placeholder="Open …", width=240,
