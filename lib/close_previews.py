@@ -98,7 +98,7 @@ WITH stated AS MATERIALIZED ({statements}), found AS (
              WHERE h.month = :month AND h.customer_id = s.customer_id AND h.amount IS NULL) AS detail
       FROM stated s WHERE s.amount IS NULL
     UNION ALL
-    SELECT 'no_address', customer_id, array_to_string(missing, ', ') || ' is missing'
+    SELECT 'no_address', customer_id, 'missing: ' || array_to_string(missing, ', ')
       FROM stated WHERE amount <> 0 AND cardinality(missing) > 0
     UNION ALL
     SELECT 'no_vat_decision', customer_id, 'needs ' || CAST(:vat_missing AS text)

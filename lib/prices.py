@@ -242,7 +242,8 @@ def require_tiers(tiers: Sequence[Tier]) -> None:
             )
             raise Invalid(message, field=f"{row}.last_unit")
         if tier.last_unit is not None and not tier.first_unit <= tier.last_unit <= 10_000_000:
-            raise Invalid(f"Range {row} ends before it starts, or beyond 10,000,000.", field=f"{row}.last_unit")
+            wrong = "ends before it starts" if tier.last_unit < tier.first_unit else "ends beyond 10,000,000"
+            raise Invalid(f"Range {row} {wrong}.", field=f"{row}.last_unit")
         _require_price(tier.unit_price, field=f"{row}.unit_price")
         expected = (tier.last_unit or 0) + 1
 

@@ -136,7 +136,7 @@ def draw_closed(month: Month, first_open: date, today: date, currency: str) -> N
         close_preview.draw_deadline(month.month, waiting, today)
         if lacking:
             st.error(
-                f"No document can be issued: {', '.join(lacking)} of our company is missing. See Settings.",
+                f"No document can be issued. Our company's data lacks {', '.join(lacking)}: see Settings.",
                 icon=":material/error:",
             )
         if blocked:

@@ -71,7 +71,7 @@ def test_every_kind_of_exception_is_found(conn: Connection, company: Company) ->
     assert preview.exceptions == {"no_price": 1, "no_address": 1, "no_vat_decision": 1, "ending": 2, "zero": 1}
     rows = {kind: [(row.customer_id, row.detail) for row in found(conn, kind)] for kind in close_previews.EXCEPTIONS}
     assert rows["no_price"] == [(unpriced, "Sso")]
-    assert rows["no_address"] == [(homeless, "the street, the postcode is missing")]
+    assert rows["no_address"] == [(homeless, "missing: the street, the postcode")]
     assert rows["no_vat_decision"][0][0] == undecided
     assert rows["no_vat_decision"][0][1].startswith("needs a valid VAT ID")
     assert rows["ending"] == [(ending, "ends on 20 Jul 2026"), (ended, "ended on 10 Jun 2026")]
