@@ -157,19 +157,25 @@ def page(
 
 @dataclass(frozen=True)
 class Totals:
-    """How many documents match, counted up to one more than MOST_COUNTED, and what they add up to up to there."""
+    """How many documents match, counted up to one more than MOST_COUNTED, and what they add up to up to there.
+
+    `gross` leaves out the `undecided`: drafts without a VAT decision, of which only the net amount is known.
+    """
 
     count: int
     net: Decimal
     gross: Decimal
+    undecided: int
 
 
 def totals(conn: Connection, filters: Filters, *, today: date) -> Totals:
     """The number and the sums of the documents that match. A document and its cancellation add up to 0.00."""
     where, values = _conditions(filters, today)
     row = conn.execute(
-        text(f"""SELECT count(*) AS count, coalesce(sum(net), 0) AS net, coalesce(sum(gross), 0) AS gross
-                   FROM (SELECT i.net, i.gross FROM invoices i JOIN customers c ON c.id = i.customer_id
+        text(f"""SELECT count(*) AS count, coalesce(sum(net), 0) AS net,
+                        coalesce(sum(gross) FILTER (WHERE vat_category IS NOT NULL), 0) AS gross,
+                        count(*) FILTER (WHERE vat_category IS NULL) AS undecided
+                   FROM (SELECT i.net, i.gross, i.vat_category FROM invoices i JOIN customers c ON c.id = i.customer_id
                           WHERE {where} LIMIT {MOST_COUNTED + 1}) found"""),
         values,
     ).one()

@@ -97,12 +97,19 @@ def ask_cancel(document: Invoice, today: date) -> None:
     asked()
 
 
+def asked_gross(draft: Invoice) -> str:
+    """What a draft asks for, as the question before its issue says it."""
+    if draft.vat_category is None:
+        return f"Net {ui.money(draft.net)} {draft.currency}; its VAT is decided when it is issued."
+    return f"Gross {ui.money(draft.gross)} {draft.currency}."
+
+
 def ask_issue(draft: Invoice, today: date) -> None:
     """Confirm an issue: after it the document never changes."""
     work.ask(
         "Issue this draft?",
         f"It gets the next number, is dated today and **never changes afterwards**: a mistake is then corrected "
-        f"by a cancellation. Gross {ui.money(draft.gross)} {draft.currency}.",
+        f"by a cancellation. {asked_gross(draft)}",
         "Issue",
         work.Job(shown.ISSUE, "Issuing …", "Issuing is done.", issuing.issue, ([draft.id],), {"today": today}),
         icon=":material/send:",
@@ -239,13 +246,15 @@ def draw_lines(document: Invoice, lines: list[InvoiceLine]) -> None:
             ui.empty("There are no lines yet. *Edit* adds them.", icon=":material/playlist_add:")
         with session.reading() as conn:
             taxes = invoices.taxes(conn, document.id)
-        sums = [("Net", document.net)]
-        sums += [(_taxed(tax), tax.vat) for tax in taxes]
-        sums.append(("Gross", document.gross))
+        sums = [("Net", ui.money(document.net))]
+        if document.vat_category is None:
+            sums.append(("VAT", ui.NOTHING))
+        sums += [(_taxed(tax), ui.money(tax.vat)) for tax in taxes]
+        sums.append(("Gross", shown.gross(document)))
         _, right = st.columns([3, 2])
         with right:
             ui.table(
-                [{"what": what, "amount": ui.money(amount)} for what, amount in sums],
+                [{"what": what, "amount": amount} for what, amount in sums],
                 {"what": ui.text_column("Total"), "amount": ui.figure_column(document.currency, width=120)},
                 key="sums",
                 alt="Net, VAT by rate and gross",

@@ -199,9 +199,15 @@ def shown(totals: invoices.Totals, number: int, on_page: int, currency: str) -> 
     if totals.count > MOST_COUNTED:
         return f"{first:,}–{first + on_page - 1:,} of more than {MOST_COUNTED:,} documents; narrow the search for sums"
     return (
-        f"{first:,}–{first + on_page - 1:,} of {totals.count:,} documents · "
-        f"together net {ui.money(totals.net)} {currency}, gross {ui.money(totals.gross)} {currency}"
+        f"{first:,}–{first + on_page - 1:,} of {totals.count:,} documents · together net "
+        f"{ui.money(totals.net)} {currency}, {gross_of(totals.gross, totals.undecided, currency)}"
     )
+
+
+def gross_of(gross: Decimal, undecided: int, currency: str) -> str:
+    """A sum of gross amounts, with what it leaves out: drafts whose VAT isn't decided have none yet."""
+    without = f" without {ui.count(undecided, 'draft')} whose VAT isn't decided" if undecided else ""
+    return f"gross {ui.money(gross)} {currency}{without}"
 
 
 def draw_nothing(filters: Filters, known: list[date]) -> None:
@@ -234,11 +240,12 @@ def draw_actions(chosen: list[Invoice], today: date, currency: str) -> None:
     if not chosen:
         st.caption("Tick documents to issue, send or settle them. A click on one opens it.")
     if clicked:
-        total = sum((one.gross for one in waiting), Decimal(0))
+        decided = [one.gross for one in waiting if one.vat_category is not None]
+        total = gross_of(sum(decided, Decimal(0)), len(waiting) - len(decided), currency)
         many = "1 draft" if len(waiting) == 1 else f"{len(waiting)} drafts"
         work.ask(
             f"Issue {many}?",
-            f"**{many}, gross {ui.money(total)} {currency} in all.**\n\nEach gets the next number and never changes "
+            f"**{many}, {total}.**\n\nEach gets the next number and never changes "
             "afterwards: a mistake is then corrected by a cancellation. Drafts that lack something stay drafts.",
             "Issue",
             work.Job(

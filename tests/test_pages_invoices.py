@@ -5,9 +5,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
-from lib import cancellations, db, drafts, invoices, issuing, settings
+from lib import cancellations, customers, db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import explain, line_editor
@@ -32,6 +33,15 @@ def draft_of(company: Company) -> int:
 def issue_all(company: Company) -> None:
     with db.transaction() as conn:
         closes.issue(conn, company)
+
+
+def undecided(conn: Connection, company: Company) -> int:
+    """A draft over 100.00 for a business elsewhere in the EU whose VAT ID nobody has checked."""
+    details = {"name": "Alpenhof", "country": "AT", "street": "Weg 1", "postcode": "1070", "city": "Wien"}
+    alpenhof = customers.create(conn, details=details, billed=True, ends_on=None, today=TODAY, user=company.admin)
+    return drafts.create(
+        conn, alpenhof, service_from=JUNE, service_until=END_OF_JUNE, lines=[line("100")], user=company.finance
+    )
 
 
 def table(page: AppTest, column: str) -> list[str]:
@@ -62,6 +72,19 @@ def test_the_list_shows_documents_with_their_states_and_sums(company: Company, o
     assert table(page, "state") == ["['Draft']", "['Issued']"]
     assert table(page, "gross") == ["547.40", "53.55"]
     assert "together net 505.00 EUR, gross 600.95 EUR" in said(page)
+
+
+def test_a_draft_without_a_vat_decision_has_no_gross_anywhere(company: Company, open_page: Open) -> None:
+    with db.transaction() as conn:
+        draft_id = undecided(conn, company)
+    page = open_page("invoices.py", Role.FINANCE)
+    assert not page.exception
+    assert table(page, "net") == ["100.00", "460.00", "45.00"]
+    assert table(page, "gross") == ["–", "547.40", "53.55"]
+    assert "net 605.00 EUR, gross 600.95 EUR without 1 draft whose VAT isn't decided" in said(page)
+    page = open_page("invoice.py", Role.FINANCE, id=str(draft_id))
+    sums = next(one.value for one in page.dataframe if "what" in one.value.columns)
+    assert sums.to_numpy().tolist() == [["Net", "100.00"], ["VAT", "–"], ["Gross", "–"]]
 
 
 def test_overdue_is_derived_from_the_due_date(

@@ -43,9 +43,14 @@ def row(document: Invoice, *, today: date, mailed: str = ui.NOTHING) -> dict[str
         "mailed": mailed,
         "due": ui.day(document.due_on),
         "net": ui.money(document.net),
-        "gross": ui.money(document.gross),
+        "gross": gross(document),
         "pdf": pdf_address(document.id),
     }
+
+
+def gross(document: Invoice) -> str:
+    """The gross as it is shown: – while the VAT isn't decided, as what is stored is the net amount until then."""
+    return ui.NOTHING if document.vat_category is None else ui.money(document.gross)
 
 
 def origin(document: Invoice) -> str:
