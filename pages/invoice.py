@@ -119,7 +119,7 @@ def ask_issue(draft: Invoice, today: date) -> None:
 # ---------------------------------------------------------------------------------- the parts of the page
 
 
-def draw_head(document: Invoice, today: date) -> None:
+def draw_head(document: Invoice, missing: list[str], today: date) -> None:
     """What it is, how far it is, and what can be done."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(shown.name(document), anchor=False, width="content")
@@ -127,7 +127,7 @@ def draw_head(document: Invoice, today: date) -> None:
         if document.kind != "invoice" and document.number:
             st.badge(KINDS[document.kind], color="violet")
         st.space("stretch")
-        draw_actions(document, today)
+        draw_actions(document, missing, today)
     with st.container(horizontal=True, gap="small"):
         st.page_link(
             "customer.py",
@@ -150,7 +150,7 @@ def draw_head(document: Invoice, today: date) -> None:
         invoice_mail.draw_state(document, zone)
 
 
-def draw_actions(document: Invoice, today: date) -> None:
+def draw_actions(document: Invoice, missing: list[str], today: date) -> None:
     """The buttons of the head; a form that is open has its own."""
     draft = document.state == "draft"
     if draft and draft_form.is_open(document):
@@ -167,7 +167,10 @@ def draw_actions(document: Invoice, today: date) -> None:
         st.button("Edit", key="draft_edit", icon=":material/edit:", on_click=draft_form.start, args=(document,))
         if st.button("Delete", key="draft_remove", icon=":material/delete:"):
             ask_remove(document)
-        if st.button("Issue", key="draft_issue", type="primary", icon=":material/send:"):
+        lacks = f"It needs {session.escaped('; '.join(missing))}." if missing else None
+        if st.button(
+            "Issue", key="draft_issue", type="primary", icon=":material/send:", disabled=bool(missing), help=lacks
+        ):
             ask_issue(document, today)
         return
     if st.button("Send by mail", key="issued_mail", icon=":material/mail:"):
@@ -306,7 +309,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
         today = clock.today(conn)
         missing = issuing.lacks(conn, document.id, today=today) if document.state == "draft" else []
         buyer = documents.document(conn, document.id).buyer
-    draw_head(document, today)
+    draw_head(document, missing, today)
     work.run()
     shown.show_report()
     draw_missing(document, missing)

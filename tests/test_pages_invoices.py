@@ -160,6 +160,16 @@ def test_a_draft_shows_lines_taxes_totals_and_what_it_lacks(company: Company, op
     assert "It needs:\n- the street of our company" in said(page)
     assert "Lines of the close of June 2026 can't be edited" in said(page)
     assert buttons(page) == {"Edit", "Delete", "Issue"}
+    issue = page.button(key="draft_issue")
+    assert issue.disabled
+    assert issue.help == "It needs the street of our company."
+
+
+def test_a_complete_draft_can_be_issued(company: Company, open_page: Open) -> None:
+    page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
+    assert not page.button(key="draft_issue").disabled
+    page.button(key="draft_issue").click().run()
+    assert "Gross 53.55 EUR." in said(page)
 
 
 @pytest.mark.row("S3")
