@@ -170,6 +170,28 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return {name: (before.get(name), value) for name, value in after.items() if before.get(name) != value}
 
 
+_ENTRY = f"""
+SELECT a.id, a.at, coalesce(s.name, {CUSTOMER_USER.format("a")}, 'System') AS person, a.action,
+       a.object_type, a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
+       a.changes || coalesce(p.changes, '{{}}') AS changes
+  FROM audit_log a
+  LEFT JOIN staff s ON s.id = a.staff_id
+  LEFT JOIN customer_users u ON u.id = a.customer_user_id
+  LEFT JOIN customers c ON c.id = a.customer_id
+  LEFT JOIN audit_personal p ON p.audit_id = a.id
+"""
+
+
+def approval(conn: Connection, month: date) -> Entry | None:
+    """The last approval of a month: its documents come from it, as reopening the month drops those before."""
+    found = conn.execute(
+        text(f"""{_ENTRY} WHERE a.object_type = 'month' AND a.object_id = :month AND a.action = 'approve'
+                  ORDER BY a.id DESC LIMIT 1"""),
+        {"month": f"{month:%Y-%m}"},
+    ).one_or_none()
+    return None if found is None else Entry(**found._mapping)
+
+
 def entries(
     conn: Connection,
     *,
@@ -197,17 +219,7 @@ def entries(
         last_day=last_day,
     )
     found = conn.execute(
-        text(f"""
-            SELECT a.id, a.at, coalesce(s.name, {CUSTOMER_USER.format("a")}, 'System') AS person, a.action,
-                   a.object_type, a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
-                   a.changes || coalesce(p.changes, '{{}}') AS changes
-              FROM audit_log a
-              LEFT JOIN staff s ON s.id = a.staff_id
-              LEFT JOIN customer_users u ON u.id = a.customer_user_id
-              LEFT JOIN customers c ON c.id = a.customer_id
-              LEFT JOIN audit_personal p ON p.audit_id = a.id
-             WHERE {where}
-             ORDER BY a.id DESC LIMIT :limit OFFSET :offset"""),
+        text(f"{_ENTRY} WHERE {where} ORDER BY a.id DESC LIMIT :limit OFFSET :offset"),
         values | {"limit": limit, "offset": offset},
     )
     listed = [Entry(**row._mapping) for row in found]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
-from lib import cancellations, customers, db, drafts, invoices, issuing, settings
+from lib import cancellations, close_drafts, customers, db, drafts, invoices, issuing, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import explain, line_editor
@@ -170,6 +170,21 @@ def test_a_complete_draft_can_be_issued(company: Company, open_page: Open) -> No
     assert not page.button(key="draft_issue").disabled
     page.button(key="draft_issue").click().run()
     assert "Gross 53.55 EUR." in said(page)
+
+
+def test_the_history_begins_with_the_approval_that_drafted_it(company: Company, open_page: Open) -> None:
+    issue_all(company)
+    page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
+    assert table(page, "action") == ["Issue", "Approve"]
+    assert table(page, "changes")[-1] == "The close of June 2026 drafted this document."
+    assert "History (2)" in [one.label for one in page.expander]
+
+
+def test_the_history_of_what_was_drafted_again_begins_with_that(company: Company, open_page: Open) -> None:
+    with db.transaction() as conn:
+        drafts.remove(conn, draft_of(company), user=company.finance)
+        again = close_drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
+    assert table(open_page("invoice.py", Role.FINANCE, id=str(again)), "action") == ["Draft unbilled"]
 
 
 @pytest.mark.row("S3")

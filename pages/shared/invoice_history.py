@@ -12,29 +12,23 @@ HISTORY = 50
 
 
 def draw(document: Invoice) -> None:
-    """Who did what with it, from the audit log."""
+    """Who did what with it, from the audit log; of a draft of the close, who approved its month."""
     with session.reading() as conn:
         entries, _ = audit.entries(
             conn, object_type="invoice", object_id=document.id, customer_id=document.customer_id, limit=HISTORY
         )
+        # The close writes no entry per document. What was drafted again has one of its own.
+        again = any(entry.action == "draft unbilled" for entry in entries)
+        approval = None if document.month is None or again else audit.approval(conn, document.month)
         zone = settings.company(conn).timezone
-    with st.expander(f"History ({len(entries)})", icon=":material/history:", key="invoice_history"):
-        if not entries:
+    rows = [_row(entry, _changed(entry), zone) for entry in entries]
+    if approval is not None:
+        rows.append(_row(approval, f"The close of {ui.month(document.month)} drafted this document.", zone))
+    with st.expander(f"History ({len(rows)})", icon=":material/history:", key="invoice_history"):
+        if not rows:
             drafted = f"the close of {ui.month(document.month)}" if document.month else "hand"
             ui.empty(f"Nothing happened since it was drafted by {drafted}.", icon=":material/history:")
             return
-        rows = [
-            {
-                "at": ui.moment(entry.at, zone),
-                "person": entry.person,
-                "action": entry.action.capitalize(),
-                "changes": "; ".join(
-                    f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}"
-                    for name, (before, after) in entry.changes.items()
-                ),
-            }
-            for entry in entries
-        ]
         columns = {
             "at": ui.text_column("When", width=150),
             "person": ui.text_column("Who", width=140),
@@ -42,6 +36,21 @@ def draw(document: Invoice) -> None:
             "changes": ui.text_column("From → to", width="large"),
         }
         ui.table(rows, columns, key="history", alt="What happened to this document")
+
+
+def _row(entry: audit.Entry, changes: str, zone: str) -> dict[str, str]:
+    return {
+        "at": ui.moment(entry.at, zone),
+        "person": entry.person,
+        "action": entry.action.capitalize(),
+        "changes": changes,
+    }
+
+
+def _changed(entry: audit.Entry) -> str:
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}" for name, (before, after) in entry.changes.items()
+    )
 
 
 def _side(value: Any) -> str:
