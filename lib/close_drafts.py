@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from lib import audit, billing, charges, vat
 from lib.auth import Permission, User, require
+from lib.document_words import CREDITED
 from lib.errors import Conflict
 from lib.project_keys import MASK
 
@@ -71,7 +72,8 @@ INSERT INTO invoices (id, kind, customer_id, month, service_from, service_until,
 OVERRIDING SYSTEM VALUE
 SELECT d.invoice_id, CASE WHEN t.net < 0 THEN 'credit_note' ELSE 'invoice' END, d.customer_id, :month, :month,
        (CAST(:month AS date) + interval '1 month')::date - 1, d.language, o.currency, d.purchase_order,
-       CASE WHEN d.de THEN o.intro_de ELSE o.intro_en END, CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
+       CASE WHEN t.net < 0 THEN CASE WHEN d.de THEN :credited_de ELSE :credited_en END
+            WHEN d.de THEN o.intro_de ELSE o.intro_en END, CASE WHEN d.de THEN o.closing_de ELSE o.closing_en END,
        t.net, t.vat, t.net + t.vat, d.category, :user_id
   FROM (SELECT invoice_id, sum(net) AS net, sum(vat) AS vat FROM taxed GROUP BY invoice_id) t
   JOIN drafted d USING (invoice_id)
@@ -119,7 +121,7 @@ def from_statements(conn: Connection, month: date, *, customer_id: int | None = 
 
     Without a customer it drafts the whole month, of which nothing is drafted yet, and prints the
     lines that `billing.rate_all` left in this transaction. The caller holds the permission and the
-    month's row. A total below zero drafts a credit note.
+    month's row. A total below zero drafts a credit note, which opens with a sentence of its own.
     """
     narrowed = "" if customer_id is None else "AND s.customer_id = :customer_id"
     rating = billing.statement(
@@ -139,7 +141,7 @@ def from_statements(conn: Connection, month: date, *, customer_id: int | None = 
         detail=_DETAIL,
         rate_of_line=_RATE_OF_LINE,
     )
-    return conn.execute(text(statement), values).rowcount
+    return conn.execute(text(statement), values | CREDITED).rowcount
 
 
 def draft_unbilled(conn: Connection, customer_id: int, month: date, *, user: User) -> int:

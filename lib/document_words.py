@@ -30,6 +30,8 @@ WORDS: dict[str, dict[str, str]] = {
         "your_vat_id": "Ihre USt-IdNr.",
         "our_vat_id": "Unsere USt-IdNr.",
         "our_tax_number": "Steuernummer",
+        # Among what is credited there may be a charge: only the total is sure to be a credit.
+        "credited": "Den Gesamtbetrag der folgenden Positionen schreiben wir Ihnen gut:",
         "cancels_invoice": "zur Rechnung {number} vom {date}",
         "cancels_credit_note": "zur Rechnungskorrektur {number} vom {date}",
         "position": "Pos.",
@@ -112,6 +114,7 @@ WORDS: dict[str, dict[str, str]] = {
         "your_vat_id": "Your VAT ID",
         "our_vat_id": "Our VAT ID",
         "our_tax_number": "Tax number",
+        "credited": "We credit you with the total of the following items:",
         "cancels_invoice": "cancels invoice {number} of {date}",
         "cancels_credit_note": "cancels credit note {number} of {date}",
         "position": "No.",
@@ -175,6 +178,9 @@ WORDS: dict[str, dict[str, str]] = {
     },
 }
 
+
+# How a credit note opens, as values of a statement: no company's opening text fits one.
+CREDITED = {f"credited_{language}": words["credited"] for language, words in WORDS.items()}
 
 # Who pays so is asked for no bank transfer; the sentences are "pay_…" above.
 NOT_TRANSFERRED = ("direct_debit", "card", "free")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, insert, text, update
 from lib import audit, charges, customers, fields, terms, vat
 from lib.auth import Permission, User, require
 from lib.customer_states import Action
+from lib.document_words import CREDITED
 from lib.errors import Conflict, Invalid, NotFound
 from lib.money import LARGEST, rounded
 from lib.requests import once
@@ -122,8 +123,8 @@ def edit(
     conn.execute(delete(invoice_lines).where(invoice_lines.c.invoice_id == invoice_id, ~invoice_lines.c.from_close))
     _write_lines(conn, invoice_id, checked)
     recompute(conn, [invoice_id])
-    after = conn.execute(text("SELECT net FROM invoices WHERE id = :id"), {"id": invoice_id}).scalar_one()
-    changed = audit.difference(before._asdict(), values | {"net": after})
+    after = conn.execute(text("SELECT net, intro FROM invoices WHERE id = :id"), {"id": invoice_id}).one()
+    changed = audit.difference(before._asdict(), values | after._asdict())
     audit.record(
         conn, "edit draft", "invoice", invoice_id, user_id=user.id, customer_id=before.customer_id, changes=changed
     )
@@ -143,7 +144,7 @@ def remove(conn: Connection, invoice_id: int, *, user: User) -> None:
 
 
 def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
-    """Decide VAT anew for these drafts, and sum lines, taxes and totals.
+    """Decide VAT anew for these drafts, and sum lines, taxes and totals; below zero one is a credit note.
 
     A line keeps its treatment; the rate is the one of the day on which its service ends.
     """
@@ -165,12 +166,17 @@ def recompute(conn: Connection, invoice_ids: Sequence[int]) -> None:
     conn.execute(
         text("""
             UPDATE invoices i SET net = s.net, vat = s.vat, gross = s.net + s.vat,
-                   kind = CASE WHEN s.net < 0 THEN 'credit_note' ELSE 'invoice' END
+                   kind = CASE WHEN s.net < 0 THEN 'credit_note' ELSE 'invoice' END,
+                   intro = CASE WHEN s.net < 0 AND i.kind = 'invoice' AND i.intro = s.charged THEN s.credited
+                                WHEN s.net >= 0 AND i.kind = 'credit_note' AND i.intro = s.credited THEN s.charged
+                                ELSE i.intro END
               FROM (SELECT d.id, coalesce((SELECT sum(amount) FROM invoice_lines WHERE invoice_id = d.id), 0) AS net,
-                           coalesce((SELECT sum(vat) FROM invoice_taxes WHERE invoice_id = d.id), 0) AS vat
-                      FROM invoices d WHERE d.id = ANY(CAST(:ids AS bigint[]))) s
+                           coalesce((SELECT sum(vat) FROM invoice_taxes WHERE invoice_id = d.id), 0) AS vat,
+                           CASE d.language WHEN 'de' THEN o.intro_de ELSE o.intro_en END AS charged,
+                           CASE d.language WHEN 'de' THEN :credited_de ELSE :credited_en END AS credited
+                      FROM invoices d CROSS JOIN company o WHERE d.id = ANY(CAST(:ids AS bigint[]))) s
              WHERE i.id = s.id"""),
-        values,
+        values | CREDITED,
     )
 
 

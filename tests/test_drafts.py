@@ -194,6 +194,21 @@ def test_a_total_below_zero_makes_it_a_credit_note_and_back(conn: Connection, co
     assert invoices.invoice(conn, draft_id).kind == "invoice"
 
 
+@pytest.mark.parametrize(("kept", "sign"), [(None, "-2"), ("Ours", "-2"), ("Wir berechnen:", "2")])
+def test_a_credit_note_opens_with_a_sentence_of_its_own_unless_somebody_wrote_one(
+    conn: Connection, company: Company, kept: str | None, sign: str
+) -> None:
+    version = settings.company(conn).version
+    settings.edit_company(conn, version=version, changes={"intro_de": "Wir berechnen:"}, user=company.admin)
+    draft_id = create(conn, company)
+    given = {} if kept is None else {"intro": kept}
+    edit(conn, company, draft_id, line("10", quantity=sign), **given)
+    opening = kept or "Den Gesamtbetrag der folgenden Positionen schreiben wir Ihnen gut:"
+    assert invoices.invoice(conn, draft_id).intro == opening
+    edit(conn, company, draft_id, line("10"))
+    assert invoices.invoice(conn, draft_id).intro == (kept or "Wir berechnen:")
+
+
 def test_too_many_lines_are_refused(conn: Connection, company: Company) -> None:
     draft_id = create(conn, company)
     with pytest.raises(Invalid, match="at most 500 lines"):

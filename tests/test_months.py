@@ -22,6 +22,7 @@ from lib import (
     months,
     periods,
     prices,
+    settings,
 )
 from lib.auth import Role
 from lib.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
@@ -158,6 +159,8 @@ def test_charges_that_differ_from_a_full_rating_stop_the_close(conn: Connection,
 def test_a_customer_at_0_00_gets_no_document_and_one_below_zero_a_credit_note(
     conn: Connection, company: Company
 ) -> None:
+    version = settings.company(conn).version
+    settings.edit_company(conn, version=version, changes={"intro_de": "Wir berechnen:"}, user=company.admin)
     closes.credit(conn, company, company.with_users, "-45.00")
     closes.credit(conn, company, company.with_ips, "-500.00")
     preview = close_previews.preview(conn, JUNE, today=TODAY)
@@ -170,6 +173,7 @@ def test_a_customer_at_0_00_gets_no_document_and_one_below_zero_a_credit_note(
     assert (note.customer_id, note.kind, note.net, note.vat, note.gross) == (
         company.with_ips, "credit_note", Decimal("-40.00"), Decimal("-7.60"), Decimal("-47.60")
     )  # fmt: skip
+    assert note.intro == "Den Gesamtbetrag der folgenden Positionen schreiben wir Ihnen gut:"
     assert closes.issue(conn, company).first_number == "RK-2026-00001"
     assert month(conn, JUNE).unbilled == 0
 
