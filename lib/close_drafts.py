@@ -97,9 +97,17 @@ _BY_KEY = f"""(
                        WHEN l.de THEN ', Laufzeit bis ' || to_char(k.until_day - 1, 'DD.MM.YYYY')
                        ELSE ', runs until ' || to_char(k.until_day - 1, 'FMDD Mon YYYY') END
           FROM project_keys k WHERE k.id = l.project_key_id)"""
+# What is credited for a month corrects that month's invoice, and names it where there is no doubt which one that is.
+_CORRECTED = """coalesce((
+        SELECT CASE WHEN l.de THEN ', zur Rechnung ' ELSE ', on invoice ' END || min(i.number)
+          FROM invoices i
+         WHERE a.amount < 0 AND i.customer_id = a.customer_id AND i.month = a.month_meant AND i.kind = 'invoice'
+           AND i.state NOT IN ('draft', 'cancelled')
+        HAVING count(*) = 1), '')"""
 _DETAIL = f"""CASE
     WHEN a.month_meant = a.month THEN ''
-    WHEN a.id IS NOT NULL THEN CASE WHEN l.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY')
+    WHEN a.id IS NOT NULL
+        THEN CASE WHEN l.de THEN 'für ' ELSE 'for ' END || to_char(a.month_meant, 'MM/YYYY') || {_CORRECTED}
     WHEN l.project_key_id IS NOT NULL THEN {_BY_KEY}
     WHEN l.prorated THEN {_DAYS}
     WHEN l.last_unit IS NULL AND l.first_unit = 1 THEN ''

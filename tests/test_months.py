@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lib import (
     bookings,
+    cancellations,
     charges,
     close_drafts,
     close_previews,
@@ -195,6 +196,35 @@ def test_a_late_change_goes_into_the_next_open_month(conn: Connection, company: 
     assert sorted(one.net for one in july) == [Decimal("45.00"), Decimal("460.00")]  # 54.00 - 9.00
     corrected = next(one for one in july if one.customer_id == company.with_users)
     assert [one.detail for one in invoices.lines(conn, corrected.id) if one.name == "Correction"] == ["für 06/2026"]
+
+
+def july_detail(conn: Connection, company: Company) -> str:
+    """Close July, and say what stands below its correction of June."""
+    closes.approve(conn, company, JULY, today=AUGUST)
+    july = invoices.page(conn, invoices.Filters(month=JULY), today=AUGUST)
+    document = next(one for one in july if one.customer_id == company.with_users)
+    return next(one.detail for one in invoices.lines(conn, document.id) if one.name == "Correction")
+
+
+@pytest.mark.parametrize(
+    ("amount", "detail"), [("-9.00", "für 06/2026, zur Rechnung RE-2026-00001"), ("9.00", "für 06/2026")]
+)
+def test_a_credit_names_the_issued_invoice_of_the_month_it_is_meant_for(
+    conn: Connection, company: Company, amount: str, detail: str
+) -> None:
+    closes.approve(conn, company)
+    closes.issue(conn, company)
+    closes.credit(conn, company, company.with_users, amount)
+    assert july_detail(conn, company) == detail
+
+
+def test_a_credit_names_no_invoice_that_was_cancelled(conn: Connection, company: Company) -> None:
+    closes.approve(conn, company)
+    closes.issue(conn, company)
+    issued = invoices.invoices_of(conn, company.with_users)[0]
+    cancellations.cancel(conn, issued.id, reason="x", today=TODAY, user=company.finance)
+    closes.credit(conn, company, company.with_users, "-9.00")
+    assert july_detail(conn, company) == "für 06/2026"
 
 
 @pytest.mark.parametrize(
