@@ -43,7 +43,7 @@ def content(document: Document) -> dict[str, Any]:
         "subtitle": _named_original(document, "cancels"),
         "seller": document.seller.name,
         "sender": _joined(" · ", document.seller.name, document.seller.street, _town(document.seller)),
-        "address": _address(document),
+        "address": address(document),
         "info": _info(document),
         "intro": document.intro.strip(),
         "closing": document.closing.strip(),
@@ -62,7 +62,8 @@ def content(document: Document) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- the parts, from top to bottom
-def _address(document: Document) -> list[str]:
+def address(document: Document) -> list[str]:
+    """The lines of the address field: to whom the document goes, as it is printed."""
     buyer = document.buyer
     lines = [buyer.name, buyer.contact_name if buyer.contact_name != buyer.name else "", buyer.street, _town(buyer)]
     if _goes_abroad(document):

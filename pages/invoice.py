@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from lib import cancellations, clock, documents, drafts, invoices, issuing, settings, vat
+from lib import cancellations, clock, documents, drafts, invoices, issuing, layouts, settings, vat
 from lib.auth import Permission
 from lib.errors import NotFound
 from lib.invoices import KINDS, Invoice, InvoiceLine
-from lib.papers import Tax
+from lib.papers import Document, Tax
 from pages.shared import documents as shown
 from pages.shared import (
     draft_form,
@@ -24,7 +24,6 @@ from pages.shared import (
     ui,
     work,
 )
-from pages.shared.customer_form import COUNTRIES
 
 CATEGORIES = {
     "S": "Taxed in Germany",
@@ -194,20 +193,15 @@ def draw_missing(document: Invoice, missing: list[str]) -> None:
         st.warning(f"This draft can't be issued yet. It needs:\n{points}", icon=":material/warning:")
 
 
-def draw_facts(document: Invoice, buyer: Any) -> None:
+def draw_facts(document: Invoice, paper: Document) -> None:
     """To whom, when, for which time."""
     left, right = st.columns(2)
     period = f"{ui.day(document.service_from)} – {ui.day(document.service_until)}"
     with left.container(border=True, height="stretch"):
         st.markdown("**Bill to**")
-        place = " ".join(part for part in (buyer.postcode, buyer.city) if part)
-        st.text(
-            "\n".join(
-                part for part in (buyer.name, buyer.street, place, COUNTRIES.get(buyer.country, buyer.country)) if part
-            )
-        )
-        if buyer.vat_id:
-            st.caption(f"VAT ID {session.escaped(buyer.vat_id)}")
+        st.text("\n".join(layouts.address(paper)))
+        if paper.buyer.vat_id:
+            st.caption(f"VAT ID {session.escaped(paper.buyer.vat_id)}")
         if document.state == "draft":
             st.caption("As the customer is stored today; frozen when it is issued.")
     with right.container(border=True, height="stretch"):
@@ -308,7 +302,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
     with session.reading() as conn:
         today = clock.today(conn)
         missing = issuing.lacks(conn, document.id, today=today) if document.state == "draft" else []
-        buyer = documents.document(conn, document.id).buyer
+        paper = documents.document(conn, document.id)
     draw_head(document, missing, today)
     work.run()
     shown.show_report()
@@ -317,7 +311,7 @@ def draw(document: Invoice, lines: list[InvoiceLine]) -> None:
     if document.state == "draft" and may_write and draft_form.is_open(document):
         draft_form.draw(document, lines)
     else:
-        draw_facts(document, buyer)
+        draw_facts(document, paper)
         draw_lines(document, lines)
         payment_list.draw(document, today, user)
     if user.may(Permission.READ_AUDIT):

@@ -5,10 +5,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from streamlit.testing.v1 import AppTest
 
-from lib import cancellations, close_drafts, customers, db, drafts, invoices, issuing, settings
+from lib import cancellations, close_drafts, customers, db, documents, drafts, invoices, issuing, layouts, settings
 from lib.auth import Role
 from lib.invoices import Filters, InvoiceLine
 from pages.shared import explain, line_editor
@@ -185,6 +185,17 @@ def test_the_history_of_what_was_drafted_again_begins_with_that(company: Company
         drafts.remove(conn, draft_of(company), user=company.finance)
         again = close_drafts.draft_unbilled(conn, company.with_users, JUNE, user=company.finance)
     assert table(open_page("invoice.py", Role.FINANCE, id=str(again)), "action") == ["Draft unbilled"]
+
+
+def test_bill_to_is_the_address_that_is_printed(company: Company, open_page: Open) -> None:
+    with db.transaction() as conn:
+        conn.execute(
+            text("UPDATE customers SET contact_name = 'Eva Beispiel' WHERE id = :id"), {"id": company.with_users}
+        )
+        paper = documents.document(conn, draft_of(company))
+    page = open_page("invoice.py", Role.FINANCE, id=str(draft_of(company)))
+    assert "\n".join(layouts.address(paper)) in [one.value for one in page.text]
+    assert layouts.address(paper)[:2] == ["Ada GmbH", "Eva Beispiel"]
 
 
 @pytest.mark.row("S3")
