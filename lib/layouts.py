@@ -90,7 +90,7 @@ def _info(document: Document) -> list[list[str]]:
 
 
 def _period(document: Document) -> str:
-    return period(document.language, document.service_from, document.service_until)
+    return period(document.language, *document.period)
 
 
 def _head(document: Document) -> list[str]:
@@ -133,9 +133,11 @@ def _rate(document: Document, line: Line) -> str:
 
 
 def _own_period(document: Document, line: Line) -> str:
-    """The line's period where it lies outside the document's: § 14 (4) no. 6 UStG."""
+    """The line's period where the document's doesn't say it: § 14 (4) no. 6 UStG."""
     first, last = line.service_from, line.service_until
     if first is None or last is None or document.service_from <= first <= last <= document.service_until:
+        return ""
+    if document.period == (first, last):
         return ""
     return document.words["line_period"].format(period=period(document.language, first, last))
 

@@ -134,6 +134,22 @@ class Document:
         return WORDS[self.language]
 
     @property
+    def period(self) -> tuple[date, date]:
+        """The first and the last day of service: the span of the lines where all of them lie outside the document's.
+
+        § 14 (4) no. 6 UStG: a correction of June that July's close credits was no service in July.
+        """
+        spans = [(line.service_from, line.service_until) for line in self.lines]
+        outside = [
+            (first, last)
+            for first, last in spans
+            if first and last and (last < self.service_from or first > self.service_until)
+        ]
+        if not outside or len(outside) < len(spans):
+            return self.service_from, self.service_until
+        return min(first for first, _ in outside), max(last for _, last in outside)
+
+    @property
     def to_pay(self) -> Decimal:
         """The total, less what was paid on the document that this one replaces."""
         return self.gross - (self.carried.amount if self.carried else 0)

@@ -196,7 +196,7 @@ def draw_missing(document: Invoice, missing: list[str]) -> None:
 def draw_facts(document: Invoice, paper: Document) -> None:
     """To whom, when, for which time."""
     left, right = st.columns(2)
-    period = f"{ui.day(document.service_from)} – {ui.day(document.service_until)}"
+    period = " – ".join(map(ui.day, paper.period))
     with left.container(border=True, height="stretch"):
         st.markdown("**Bill to**")
         st.text("\n".join(layouts.address(paper)))

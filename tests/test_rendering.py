@@ -167,6 +167,18 @@ def test_a_line_of_another_period_says_so() -> None:
     assert "16.06.2026" not in text
 
 
+def test_a_document_about_other_months_only_is_of_their_period() -> None:
+    april = {"service_from": date(2026, 4, 1), "service_until": date(2026, 4, 30)}
+    may = {"service_from": date(2026, 5, 1), "service_until": date(2026, 5, 31)}
+    corrected = text_of(paper(line(1, "-1", "10", name="Korrektur", **may), kind="credit_note"))
+    assert_says(corrected, "Leistungszeitraum 01.05.2026 – 31.05.2026")
+    assert corrected.count("Leistungszeitraum") == 1
+    both = text_of(paper(line(1, "-1", "10", name="Eins", **april), line(2, "-1", "10", name="Zwei", **may)))
+    assert_says(both, "Leistungszeitraum 01.04.2026 – 31.05.2026", "Leistungszeitraum 01.04.2026 – 30.04.2026")
+    by_hand = text_of(paper(line(1, "-1", "10", name="Korrektur", **may), line(2, "1", "10", name="Arbeit")))
+    assert_says(by_hand, "Leistungszeitraum 01.06.2026 – 30.06.2026", "Leistungszeitraum 01.05.2026 – 31.05.2026")
+
+
 @pytest.mark.parametrize(
     ("method", "language", "sentence"),
     [
