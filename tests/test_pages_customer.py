@@ -382,6 +382,61 @@ def test_a_stale_form_is_refused_and_can_load_what_is_stored(billed: str, open_p
         assert customers.customer(conn, int(billed)).city == "Kiel"
 
 
+def go_to_tab(app: AppTest, tab: str) -> None:
+    app.query_params["tab"] = app.session_state["tab"] = tab
+    app.run()
+    assert not app.exception
+
+
+def type_data(app: AppTest, field: str, value: str) -> None:
+    """As a browser keeps it, which tells nobody what is typed into a form before it is sent."""
+    app.session_state[f"data_{field}"] = value
+
+
+def test_what_is_typed_stays_while_another_tab_is_open(billed: str, open_page: OpenPage) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    type_data(app, "city", "Kiel")
+    go_to_tab(app, "Notes")
+    go_to_tab(app, "Data")
+    assert app.text_input(key="data_city").value == "Kiel"
+    assert not any("another tab" in one.value for one in app.info)
+    change(customers.edit, int(billed), role=Role.FINANCE, version=1, changes={"phone": "030 1"}, today=TODAY)
+    save(app)
+    assert "Fiona changed this customer" in app.error[0].value
+
+
+def test_a_form_out_of_sight_takes_over_what_is_stored_meanwhile(billed: str, open_page: OpenPage) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    type_data(app, "city", "Kiel")
+    go_to_tab(app, "Overview")
+    changes = {"phone": "030 1"}
+    change(customers.edit, int(billed), role=Role.FINANCE, version=1, changes=changes, today=TODAY)
+    app.run()
+    go_to_tab(app, "Data")
+    assert "changed while another tab was open" in app.info[0].value
+    assert [app.text_input(key=f"data_{name}").value for name in ("city", "phone")] == ["Kiel", "030 1"]
+    save(app)
+    with db.transaction() as conn:
+        saved = customers.customer(conn, int(billed))
+    assert (saved.city, saved.phone) == ("Kiel", "030 1")
+    assert not app.info
+
+
+def test_what_is_typed_is_not_shown_at_another_customer(billed: str, open_page: OpenPage) -> None:
+    with db.transaction() as conn:
+        other = ledgers.customer(conn, people.hire(conn), "Bördewerk GmbH")
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    type_data(app, "city", "Kiel")
+    go_to_tab(app, "Notes")
+    app.session_state["note_text"] = "Called them."
+    app.run()
+    app.query_params["id"] = str(other)
+    app.run()
+    assert app.text_area(key="note_text").value == ""
+    go_to_tab(app, "Data")
+    assert app.text_input(key="data_city").value == "Berlin"
+
+
 @pytest.mark.looks
 @pytest.mark.parametrize(
     ("field", "typed", "sentence"),

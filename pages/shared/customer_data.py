@@ -11,16 +11,28 @@ from pages.shared.customer_view import View
 DATA_FORM, CONTRACT_FORM, LICENCE_FORM = "data", "contract", "licence"
 
 
-def draw(view: View) -> None:
-    """The data: a form for those who may write, else the same as text."""
+def draw(view: View, *, in_sight: bool = True) -> None:
+    """The data: a form for those who may write, else the same as text.
+
+    Out of sight the form takes over what is stored elsewhere; in sight it stays as it was opened, and saving it says
+    who was faster.
+    """
     if not view.may_edit:
         _facts(view.customer)
         return
     customer, form, names = view.customer, DATA_FORM, _names(view.customer)
+    stored = customer_form.stored(customer, names)
     if st.session_state.get("data_of") != (customer.id, names):
         st.session_state.data_of = (customer.id, names)
-        forms.fill(form, customer_form.stored(customer, names), version=customer.version)
-    forms.begin(form, customer_form.stored(customer, names), version=customer.version)
+        forms.fill(form, stored, version=customer.version)
+    forms.begin(form, stored, version=customer.version)
+    if not in_sight:
+        forms.renew(form, stored, version=customer.version)
+    if forms.renewed(form):
+        st.info(
+            "The stored data changed while another tab was open. The fields that changed show what is stored now, the "
+            "others what you typed.", icon=":material/info:",
+        )  # fmt: skip
     with st.form(form, border=False):
         if names == DATA:
             _fields(form)

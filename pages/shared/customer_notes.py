@@ -13,6 +13,9 @@ def draw(view: View) -> None:
     """A field for a new note, and those that are there."""
     _draw_tags(view)
     if view.may_edit:
+        if st.session_state.get("note_of") != view.customer.id:
+            st.session_state.note_of = view.customer.id
+            forms.fill(FORM, {"text": ""})  # what was typed is of another customer
         with st.form(FORM, border=False):
             forms.block(FORM, "text", "New note", height=100, max_chars=notes.LONGEST)
             st.form_submit_button("Add note", key="note_add", type="primary", on_click=_add, args=(view.customer.id,))

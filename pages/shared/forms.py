@@ -2,6 +2,8 @@
 
 The fields of a form are widgets with the keys `form_field`. Streamlit forgets them when they are
 not drawn, which is how a form that is opened anew is told from one that a person is typing into.
+What is typed into an `st.form` is known to the browser alone until it is sent: a form that may leave
+sight before (on a tab) is drawn on there, and `renew` keeps it beside what is stored meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +28,26 @@ def fill(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
     for name, value in values.items():
         st.session_state[_key(form, name)] = value
     st.session_state[_key(form, "version")] = version
-    st.session_state.pop(_key(form, "request"), None)
+    st.session_state[_key(form, "filled")] = dict(values)
+    for name in ("request", "renewed"):
+        st.session_state.pop(_key(form, name), None)
+
+
+def renew(form: str, values: Mapping[str, Any], *, version: int) -> None:
+    """Give a form out of sight the values that were stored meanwhile; what is typed into its other fields stays."""
+    before = st.session_state[_key(form, "filled")]
+    newer = {name: value for name, value in values.items() if value != before[name]}
+    for name, value in newer.items():
+        st.session_state[_key(form, name)] = value
+    st.session_state[_key(form, "version")] = version
+    st.session_state[_key(form, "filled")] = dict(values)
+    if newer:
+        st.session_state[_key(form, "renewed")] = True
+
+
+def renewed(form: str) -> bool:
+    """Whether `renew` has changed a field since the form was filled: a person who typed there wants to know."""
+    return _key(form, "renewed") in st.session_state
 
 
 def version(form: str) -> int:

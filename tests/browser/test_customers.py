@@ -211,6 +211,26 @@ def test_a_row_offers_its_own_actions(sign_in: SignIn) -> None:
     expect(page.get_by_role("textbox", name="Street and number").first).to_have_value("Neue Str. 9")
 
 
+def test_what_is_typed_into_the_data_outlasts_a_look_at_another_tab(sign_in: SignIn) -> None:
+    page = sign_in(Role.SALES)
+    page.get_by_role("combobox", name="Open a customer").focus()
+    page.keyboard.type("Ähren")
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_role("textbox", name="Phone").fill("030 4711")
+    page.get_by_role("textbox", name="Street and number").first.fill("Ring 5")
+    page.get_by_role("tab", name="Notes").click()
+    page.get_by_role("textbox", name="New note").fill("Moved.")
+    settled(page)
+    page.get_by_role("tab", name="Data").click()
+    expect(page.get_by_role("textbox", name="Phone")).to_have_value("030 4711")
+    page.get_by_role("button", name="Save data").click()
+    expect(page.get_by_text("The customer's data is saved.")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Street and number").first).to_have_value("Ring 5")
+    page.get_by_role("tab", name="Notes").click()
+    expect(page.get_by_role("textbox", name="New note")).to_have_value("Moved.")
+
+
 @pytest.mark.row("N9")
 def test_deactivating_and_activating(sign_in: SignIn) -> None:
     page = sign_in(Role.SALES)
