@@ -90,3 +90,17 @@ def change_from(conn: Connection, customer_ids: Sequence[int], day: date, user: 
           FROM (SELECT * FROM standing UNION ALL SELECT * FROM later) status ORDER BY customer_id, effective_on"""
     with conflicts(periods.REFUSALS):
         conn.execute(text(statement), {"ids": list(customer_ids), "day": day, "user_id": user.id, **change})
+
+
+def deactivated_from(conn: Connection, customer_id: int) -> date | None:
+    """The first of the days since which a customer has been deactivated; None for an active one."""
+    found: date | None = conn.scalar(
+        text("""WITH days AS (
+                    SELECT DISTINCT ON (effective_on) effective_on, active
+                      FROM lifecycle WHERE customer_id = :id ORDER BY effective_on, id DESC
+                )
+                SELECT min(effective_on) FROM days
+                 WHERE effective_on > coalesce((SELECT max(effective_on) FROM days WHERE active), '-infinity')"""),
+        {"id": customer_id},
+    )
+    return found

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, insert, text, update
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit, charges, customer_verbs, customers, months, tables
+from lib import audit, charges, customer_verbs, customers, lifecycles, months, tables
 from lib.auth import Role
 from lib.errors import Conflict, Invalid, NotAllowed, NotFound
 from tests import ledgers
@@ -180,6 +180,17 @@ def test_a_test_customer_is_deactivated_and_activated_too(conn: Connection, peop
     assert not customers.customer(conn, created).active
     customer_verbs.activate(conn, created, today=TODAY, user=people[Role.SALES])
     assert customers.customer(conn, created).active
+
+
+def test_the_day_since_which_it_is_deactivated(conn: Connection, people: People) -> None:
+    created, sales = add(conn, people, today=JUNE), people[Role.SALES]
+    assert lifecycles.deactivated_from(conn, created) is None
+    customer_verbs.deactivate(conn, created, today=date(2026, 6, 3), user=sales)
+    customer_verbs.activate(conn, created, today=date(2026, 6, 5), user=sales)
+    assert lifecycles.deactivated_from(conn, created) is None
+    customer_verbs.deactivate(conn, created, today=date(2026, 6, 8), user=sales)
+    customer_verbs.set_end_date(conn, created, ends_on=date(2026, 6, 30), today=date(2026, 6, 9), user=sales)
+    assert lifecycles.deactivated_from(conn, created) == date(2026, 6, 8)
 
 
 def test_the_second_click_changes_nothing(conn: Connection, people: People) -> None:

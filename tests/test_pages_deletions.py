@@ -82,6 +82,8 @@ def test_the_menu_offers_what_the_state_allows(company: Company, open_page: Open
     # What it has booked rests, so nothing of it is ended.
     assert offered(app) == {"Edit address", "Unlock", "Activate", "Take cancellation back", "Delete"}
     assert r"\*unpaid\*" in app.warning[1].value
+    assert "Deactivated from 20 Jun 2026: days from then on are not charged" in app.warning[1].value
+    assert "measured by the month and not by days stays charged in June 2026" in app.warning[1].value
 
 
 @pytest.mark.row("G3")

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib import clock, customers
+from lib import clock, customers, lifecycles
 from lib.customer_states import Action
 from lib.customer_verbs import convert_to_billed, set_end_date
 from pages.shared import customer_deletion, customer_form, customer_verbs, session, ui
@@ -49,14 +49,31 @@ def _notices(view: View) -> None:
             icon=":material/lock:",
         )
     if not customer.active:
-        reason = f" Reason: {ui.escaped(customer.deactivation_reason)}" if customer.deactivation_reason else ""
-        st.warning(f"Deactivated: nothing is charged until it is activated.{reason}", icon=":material/pause_circle:")
+        st.warning(_deactivated(view), icon=":material/pause_circle:")
     if view.booked.cancelled_until is not None:
         st.info(
             f"The subscription is cancelled: it ends on {ui.day(view.booked.cancelled_until)}. Until then that can be "
             "taken back by *Actions*.",
             icon=":material/event_busy:",
         )
+
+
+def _deactivated(view: View) -> str:
+    """Since when, and what of its last month is charged all the same, in the words of the dialog that did it."""
+    with session.reading() as conn:
+        first = lifecycles.deactivated_from(conn, view.customer.id) or view.today
+    told = f"Deactivated from {ui.day(first)}: "
+    if view.customer.billed:
+        told += "days from then on are not charged until it is activated."
+        if first.day > 1:
+            told += (
+                f" What is measured by the month and not by days stays charged in {ui.month(first)}, if a day before "
+                "counts."
+            )
+    else:
+        told += "the test stops until it is activated."
+    reason = view.customer.deactivation_reason
+    return f"{told} Reason: {ui.escaped(reason)}" if reason else told
 
 
 def _buttons(view: View) -> None:
