@@ -19,7 +19,13 @@ from pages.shared import explain, figures, session, ui
 PAGE = 25
 CARDS = 3
 ORDERS = {"name": "Customer", "number": "Number", "amount": "Amount, largest first"}
-STATES = {"forecast": "Forecast", "final": "Final", "no price": "No price", "prepaid": "Prepaid"}
+STATES = {
+    "forecast": "Forecast",
+    "final": "Final",
+    "no price": "No price",
+    "prepaid": "Prepaid",
+    "not_closed": "Not closed",
+}
 
 user = session.require_user(Permission.READ)
 
@@ -121,7 +127,7 @@ def draw_chart(summary: reports.Summary, names: dict[int, str], *, first_open: d
         if len(summary.series) < reports.CHARTED_MONTHS:
             st.caption(f"More than {reports.MOST_CHARTED:,} customers match. Narrow the search to see two years.")
         elif summary.series.index[-1] >= first_open:
-            st.caption("Faded bars are a forecast: the bookings known today, over the whole month.")
+            st.caption("Faded bars are not closed: the bookings known today, over the whole month.")
 
 
 def draw_products(summary: reports.Summary, filters: Filters, names: dict[int, str]) -> None:
@@ -147,6 +153,7 @@ def draw_products(summary: reports.Summary, filters: Filters, names: dict[int, s
 
 def draw_rows(page: reports.Page, filters: Filters) -> None:
     """A row per customer and product (and month of a range); a click opens what the amount rests on."""
+    today = session.today()
     shown = [
         {
             "month": f"{row.month:%b %Y}",
@@ -157,7 +164,7 @@ def draw_rows(page: reports.Page, filters: Filters) -> None:
             "changes": explain.changes(row.changes) if row.changes else None,
             "end": ui.number(row.end),
             "amount": ui.money(row.amount),
-            "state": [STATES[row.state]],
+            "state": [STATES[_state(row.state, row.month, today)]],
         }
         for row in page.rows.itertuples()
     ]
@@ -171,7 +178,7 @@ def draw_rows(page: reports.Page, filters: Filters) -> None:
         "end": ui.figure_column("End"),
         "amount": ui.figure_column("Net amount"),
         "state": st.column_config.MultiselectColumn(
-            "State", options=list(STATES.values()), color=["blue", "green", "red", "violet"], width="small"
+            "State", options=list(STATES.values()), color=["blue", "green", "red", "violet", "orange"], width="small"
         ),
     }
     if filters.first == filters.last:
@@ -231,6 +238,11 @@ def _remember(charges: Sequence[tuple[int, int | None, date, bool]]) -> None:
     if cells and cells[0][0] < len(charges) and charges[cells[0][0]][1] is not None:
         customer_id, product_id, month, prepaid = charges[cells[0][0]]
         explain.ask(customer_id, product_id, month, prepaid=prepaid)
+
+
+def _state(state: str, month: date, today: date) -> str:
+    """The state as the page says it: exports call all that isn't closed a forecast, also when its month is over."""
+    return ui.month_state(month, final=False, today=today) if state == "forecast" else state
 
 
 def _pages(customers: int) -> int:

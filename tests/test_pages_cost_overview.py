@@ -63,6 +63,12 @@ def test_a_range_search_and_product_from_the_address(company: Company, open_page
 
 
 @pytest.mark.looks
+def test_a_month_that_is_over_is_no_forecast(company: Company, open_page: Open) -> None:
+    page = open_page(PAGE, cost_month="June 2026", cost_until="July 2026", cost_search="berta", cost_product="Ips")
+    assert page.dataframe[-1].value["state"].tolist() == [["Not closed"], ["Forecast"]]
+
+
+@pytest.mark.looks
 def test_filters_begin_at_the_first_page(company: Company, open_page: Open) -> None:
     page = open_page(PAGE, cost_page="7")
     assert len(table(page)) == 2  # fewer pages: the last one

@@ -296,6 +296,13 @@ def test_the_statements_say_what_is_final_and_on_which_invoice(billed: str, open
 
 
 @pytest.mark.looks
+def test_a_month_that_is_over_is_no_forecast(billed: str, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANDANT_TODAY", "2026-07-02")
+    app = open_tab(open_page, billed, "Statements")
+    assert [row["state"] for row in table(app)] == [["Forecast"], ["Not closed"], ["Final"]]
+
+
+@pytest.mark.looks
 @pytest.mark.row("N8")
 def test_the_cost_history_is_a_chart(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Cost history")

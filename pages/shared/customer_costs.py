@@ -104,11 +104,11 @@ def draw_statements(view: View) -> None:
         return
     months = [one.month for one in found]
     ui.table(
-        [_statement_row(one) for one in found],
+        [_statement_row(one, view.today) for one in found],
         {
             "month": ui.text_column("Month", width=140, pinned=True),
             "amount": ui.figure_column(f"Net ({view.currency})", width=130),
-            "state": ui.state_column("State", ["forecast", "final"], width=110),
+            "state": ui.state_column("State", ["forecast", "not_closed", "final"], width=110),
             "invoice": ui.text_column("Invoice", width=160),
         },
         key="statements_table",
@@ -134,12 +134,12 @@ def _choose_statement(view: View, months: list[date]) -> None:
             explain.ask(view.customer.id, None, months[row])
 
 
-def _statement_row(one: Statement) -> dict[str, Any]:
+def _statement_row(one: Statement, today: date) -> dict[str, Any]:
     unbilled = "Unbilled" if one.final and one.amount else ui.NOTHING
     return {
         "month": ui.month(one.month),
         "amount": ui.charge(one.amount),
-        "state": [ui.word("final" if one.final else "forecast")],
+        "state": [ui.word(ui.month_state(one.month, final=one.final, today=today))],
         "invoice": one.invoice_number or ("Draft" if one.invoice_id else unbilled),
     }
 
@@ -295,7 +295,7 @@ def draw_history(view: View) -> None:
         alt=f"Net cost by product, {ui.month(months[0])} to {ui.month(months[-1])}",
     )  # fmt: skip
     st.caption(
-        "Paler months are a forecast. A click on a bar says how its month came about; the same figures as a table are "
+        "Paler months are not closed. A click on a bar says how its month came about; the same figures as a table are "
         "under Statements."
     )
     explain.open_asked(view.currency)

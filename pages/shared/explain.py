@@ -136,7 +136,7 @@ def _head(found: Explanation, currency: str) -> None:
         f"**{ui.escaped(found.customer.name)}**  \n{ui.escaped(found.product.name_en)}, {ui.month(found.month)}"
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        ui.badge("final" if found.final else "forecast")
+        ui.badge(ui.month_state(found.month, final=found.final, today=session.today()))
         if found.amount is None:
             st.badge("No price", color="red")
     st.metric(f"Net amount ({currency})", ui.money(found.amount))

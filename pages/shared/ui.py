@@ -45,6 +45,7 @@ STATES: dict[str, tuple[str, str]] = {
     "open": ("Open", "blue"),
     "approved": ("Approved", "orange"),
     "forecast": ("Forecast", "blue"),
+    "not_closed": ("Not closed", "orange"),
     "final": ("Final", "green"),
     # invoices
     "draft": ("Draft", "gray"),
@@ -162,6 +163,13 @@ def duration(minutes: int) -> str:
 def word(state: str) -> str:
     """What a state is called."""
     return STATES[state][0] if state in STATES else state.replace("_", " ").capitalize()
+
+
+def month_state(month: date, *, final: bool, today: date) -> str:
+    """What the charges of a month are: a forecast while it runs or is to come, not closed once it is over, final."""
+    if final:
+        return "final"
+    return "not_closed" if month < today.replace(day=1) else "forecast"
 
 
 def badge(state: str, label: str | None = None) -> None:
