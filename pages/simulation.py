@@ -174,7 +174,9 @@ def draw_compared(label: str, rows: Sequence[Compared], scenario: Scenario, *, k
 def draw() -> None:
     """The question, the totals, and one page of the customers."""
     st.title("Simulation", anchor=False)
-    st.caption("Rated by the code that writes the invoices. Nothing is saved or booked.")
+    st.caption(
+        f"Rated by the code that writes the invoices. Nothing is saved or booked. Amounts are {ui.WITHOUT_PREPAID}."
+    )
     with session.reading() as conn:
         if periods.open_month(conn) is None:
             ui.empty(periods.NOT_SET_UP, icon=":material/event:")

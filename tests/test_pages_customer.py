@@ -303,6 +303,15 @@ def test_a_month_that_is_over_is_no_forecast(billed: str, open_page: OpenPage, m
 
 
 @pytest.mark.looks
+@pytest.mark.parametrize("tab", ["Forecast", "Statements", "Cost history"])
+def test_amounts_of_the_close_say_that_they_are_without_prepaid_terms(
+    billed: str, open_page: OpenPage, tab: str
+) -> None:
+    app = open_tab(open_page, billed, tab)
+    assert any("without prepaid terms" in caption.value for caption in app.caption)
+
+
+@pytest.mark.looks
 @pytest.mark.row("N8")
 def test_the_cost_history_is_a_chart(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Cost history")

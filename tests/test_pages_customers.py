@@ -105,6 +105,12 @@ def test_searching_while_typing(open_page: OpenPage) -> None:
     assert shown(app) == ["Ada GmbH", "Berta GmbH"]
 
 
+def test_the_forecast_says_that_it_is_without_prepaid_terms(open_page: OpenPage) -> None:
+    fill(["Ada GmbH"])
+    app = open_page(PAGE)
+    assert ", without prepaid terms." in app.dataframe[0].proto.columns
+
+
 @pytest.mark.parametrize("typed", ["%", "\\", "'", "x" * 200, "<script>", "=1+1"])
 def test_odd_searches_find_nothing_and_break_nothing(open_page: OpenPage, typed: str) -> None:
     fill(["Ada GmbH"])

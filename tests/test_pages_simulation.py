@@ -62,6 +62,10 @@ def test_a_simulated_amount_says_how_it_comes_about(page: AppTest, company: Comp
     assert any(one.startswith("List price from June 2026: 1–50 at 2.00") for one in told)
 
 
+def test_amounts_say_that_they_are_without_prepaid_terms(page: AppTest) -> None:
+    assert any("without prepaid terms" in caption.value for caption in page.caption)
+
+
 def test_what_is_incomplete_or_wrong_is_said(page: AppTest) -> None:
     page.selectbox(key="sim_quantity").select("ips").run()
     assert any("Enter the quantity" in text.value for text in page.markdown)

@@ -36,7 +36,7 @@ def draw_forecast(view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{ui.month(month)}, net in {view.currency}", anchor=False, width="content")
         ui.badge("forecast")
-    st.caption("The whole month, with the bookings known today.")
+    st.caption(f"The whole month, with the bookings known today, {ui.WITHOUT_PREPAID}.")
     if not charged:
         ui.empty(f"Nothing is booked in {ui.month(month)}, so it costs 0.00.")
         _prepaid(view, month)
@@ -118,6 +118,7 @@ def draw_statements(view: View) -> None:
         on_select=lambda: _choose_statement(view, months),
         selection_mode="single-cell",
     )
+    st.caption(f"Amounts are {ui.WITHOUT_PREPAID}.")
     chosen = st.selectbox("Lines of", months, format_func=ui.month, key="statement_month", width=220)
     _invoice_link(next(one for one in found if one.month == chosen))
     _prepaid(view, chosen)
@@ -295,8 +296,8 @@ def draw_history(view: View) -> None:
         alt=f"Net cost by product, {ui.month(months[0])} to {ui.month(months[-1])}",
     )  # fmt: skip
     st.caption(
-        "Paler months are not closed. A click on a bar says how its month came about; the same figures as a table are "
-        "under Statements."
+        f"Amounts are {ui.WITHOUT_PREPAID}. Paler months are not closed. A click on a bar says how its month came "
+        "about; the same figures as a table are under Statements."
     )
     explain.open_asked(view.currency)
 

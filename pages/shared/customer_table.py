@@ -88,7 +88,9 @@ def columns(
         "price": ui.figure_column("Avg. IP", width=58, help=_AVERAGE.format(currency=currency)),
         "payment": ui.text_column("Payment", width=98),
         "forecast": ui.figure_column(
-            headed(f"{today:%b} {currency}", "forecast"), width=80, help=f"Net forecast of {ui.month(today)}."
+            headed(f"{today:%b} {currency}", "forecast"),
+            width=80,
+            help=f"Net forecast of {ui.month(today)}, {ui.WITHOUT_PREPAID}.",
         ),
         "ends_on": ui.figure_column(headed("Ends", "ends_on"), width=86, help="The last charged day."),
     }

@@ -18,6 +18,8 @@ from pages.shared import session
 
 NOTHING = "–"
 ROW_HEIGHT = 34
+# Said where an amount is what the close charges: what was invoiced in advance is in the Cost Overview beside it.
+WITHOUT_PREPAID = "without prepaid terms"
 
 # A state is always shown as its word and its colour, the same one everywhere.
 STATES: dict[str, tuple[str, str]] = {
