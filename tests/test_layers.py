@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib import tables
+from pages.shared import frame
 
 ROOT = Path(__file__).parents[1]
 LIB = sorted((ROOT / "lib").rglob("*.py"))
@@ -115,6 +116,12 @@ def test_a_page_of_the_portal_asks_for_the_customers_user_first(path: Path) -> N
     assert not re.search(r"\b(customers|invoices|bookings|documents|settings)\.\w+\(", path.read_text()), (
         "lib.portal reads"
     )
+
+
+def test_the_menu_lists_a_page_for_exactly_those_whom_it_opens_for() -> None:
+    for entry in frame.PAGES:
+        asked = first_statement(ROOT / "pages" / entry.file)
+        assert f"require_user(Permission.{entry.permission.name})" in asked, entry.file
 
 
 def first_statement(path: Path) -> str:

@@ -27,7 +27,7 @@ PAGES = (
     Entry("customers.py", "Customers", "groups", "Billing", Permission.READ),
     Entry("cost_overview.py", "Cost Overview", "bar_chart", "Billing", Permission.READ),
     Entry("invoices.py", "Invoices", "receipt_long", "Billing", Permission.READ),
-    Entry("month_close.py", "Month close", "event_available", "Billing", Permission.CLOSE_MONTHS),
+    Entry("month_close.py", "Month close", "event_available", "Billing", Permission.READ),
     Entry("imports.py", "Import", "upload_file", "Billing", Permission.EDIT_CUSTOMERS),
     Entry("self_service.py", "Self-Service", "storefront", "Prices", Permission.READ),
     Entry("prices.py", "Prices", "sell", "Prices", Permission.READ),
