@@ -421,6 +421,14 @@ def test_what_is_typed_stays_while_another_tab_is_open(billed: str, open_page: O
     assert "Fiona changed this customer" in app.error[0].value
 
 
+@pytest.mark.looks
+def test_forms_out_of_sight_are_in_no_other_tabs_way(billed: str, open_page: OpenPage) -> None:
+    app = open_tab(open_page, billed, "Data")
+    for tab in ("Notes", *TABS):
+        go_to_tab(app, tab)
+    assert app.text_input(key="data_city").value == "Berlin" and app.text_area(key="note_text").value == ""
+
+
 def test_a_form_out_of_sight_takes_over_what_is_stored_meanwhile(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Data", Role.SALES)
     type_data(app, "city", "Kiel")
