@@ -159,10 +159,10 @@ def test_from_a_new_test_customer_to_its_forecast(sign_in: SignIn) -> None:
 def test_a_search_stands_in_the_address_and_a_click_opens_the_customer(sign_in: SignIn) -> None:
     page = sign_in(Role.VIEWER)
     page.get_by_test_id("stMain").get_by_role("searchbox").press_sequentially("ähren")
-    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    expect(page.get_by_text("1–1 of 1 customer")).to_be_visible()
     expect(page).to_have_url(re.compile("customer_search="))
     page.reload()
-    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    expect(page.get_by_text("1–1 of 1 customer")).to_be_visible()
     page.get_by_role("button", name="Export").click()
     for name, ending in (("JSON", "json"), ("CSV", "csv"), ("CSV for German Excel", "csv")):
         address = page.get_by_role("link", name=name, exact=True).get_attribute("href") or ""
@@ -187,7 +187,7 @@ def test_a_customer_is_opened_without_a_mouse(sign_in: SignIn) -> None:
 def test_a_row_offers_its_own_actions(sign_in: SignIn) -> None:
     page = sign_in(Role.SALES)
     page.get_by_test_id("stMain").get_by_role("searchbox").press_sequentially("börde")
-    expect(page.get_by_text("1–1 of 1 customers")).to_be_visible()
+    expect(page.get_by_text("1–1 of 1 customer")).to_be_visible()
     choose_in_first_row(page, "Edit address")
     dialog(page).get_by_role("textbox", name="Street and number").fill("Neue Str. 9")
     dialog(page).get_by_role("button", name="Save address").click()
