@@ -95,7 +95,7 @@ def draw_quantity(bookable: Sequence[Product]) -> NewQuantity | None:
     if product is None:
         return None
     way = st.radio("Quantity", [QUANTITY, PERCENT], key="sim_way", horizontal=True, label_visibility="collapsed")
-    typed = st.text_input("Quantity" if way == QUANTITY else "Percent", key="sim_value", max_chars=12, width=160)
+    typed = st.text_input("Quantity" if way == QUANTITY else "Percent", key="sim_value", width=160)
     if not typed.strip():
         raise Invalid(f"Enter the {'quantity' if way == QUANTITY else 'percentage'} of {product.name_en}.")
     if way == QUANTITY:

@@ -32,9 +32,9 @@ def add_person() -> None:
             del st.session_state["add_person_request"]
 
     with st.form("add_person", border=False):
-        st.text_input("Name", key="add_person_name", max_chars=200)
+        st.text_input("Name", key="add_person_name")
         session.field_error("name")
-        st.text_input("User name", key="add_person_username", max_chars=64, autocomplete="off")
+        st.text_input("User name", key="add_person_username", autocomplete="off")
         session.field_error("username")
         st.selectbox("Role", list(Role), key="add_person_role", format_func=MEANINGS.__getitem__)
         session.field_error("role")
@@ -168,7 +168,7 @@ def first_password(key: str) -> None:
 def address(key: str) -> None:
     """The input for the address by which the sign-in service knows a person."""
     label = "E-mail" if provider else "E-mail (for a sign-in service; optional)"
-    st.text_input(label, key=key, max_chars=254, autocomplete="off")
+    st.text_input(label, key=key, autocomplete="off")
     session.field_error("email")
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 from streamlit.testing.v1 import AppTest
 
-from lib import adjustments, bookings, customers, db, months
+from lib import adjustments, audit, bookings, customers, db, months
 from lib.auth import Role
 from pages.shared import explain
 from tests import ledgers, people
@@ -481,6 +481,42 @@ def test_a_refusal_stands_at_its_field(billed: str, open_page: OpenPage, field: 
     assert app.text_input(key=f"data_{field}").value == typed
     with db.transaction() as conn:
         assert customers.customer(conn, int(billed)).version == 1
+
+
+@pytest.mark.parametrize(
+    ("tab", "opens", "field", "saves", "typed", "sentence"),
+    [
+        ("Notes", "", "note_text", "note_add", "x" * 10_000, "The note is too long: 10,000 characters, at most 2,000."),
+        ("Adjustments", "adjustment_add", "adjustment_text", "adjustment_go", "x" * 10_000,
+         "The text is too long: 10,000 characters, at most 200."),
+        ("Overview", "change_users", "book_quantity", "book_go", "9" * 10_000,
+         "Users must be a whole number, for example 25."),
+        ("Overview", "change_ips", "ips_total", "book_go", "9" * 10_000,
+         "Total must be a whole number, for example 25."),
+    ],
+)  # fmt: skip
+def test_what_is_too_long_is_told_and_nothing_is_written(
+    billed: str, open_page: OpenPage, tab: str, opens: str, field: str, saves: str, typed: str, sentence: str
+) -> None:
+    app = open_tab(open_page, billed, tab)
+    with db.transaction() as conn:
+        before = audit.entries(conn, customer_id=int(billed), limit=1, offset=0)
+    if opens:
+        app.button(key=opens).click().run()
+    if opens == "adjustment_add":
+        app.text_input(key="adjustment_amount").set_value("5")
+        app.text_input(key="adjustment_reason").set_value("promised")
+    box = next(one for one in [*app.text_input, *app.text_area] if one.key == field)
+    # Where the browser would drop a longer paste, what stood there before would be saved.
+    assert not box.proto.max_chars
+    box.set_value(typed)
+    app.button(key=saves).click().run()
+    assert not app.exception
+    # A run of the test closes a dialog: what it refuses is then said on the page.
+    said = [one.value for one in (app.error if opens else app.markdown)]
+    assert any(sentence in one.replace("\\", "") for one in said)
+    with db.transaction() as conn:
+        assert audit.entries(conn, customer_id=int(billed), limit=1, offset=0) == before
 
 
 @pytest.mark.looks

@@ -46,7 +46,7 @@ def _ask(document: Invoice, one: Refundable) -> None:
     )
     with st.form(FORM, border=False):
         forms.text(FORM, "amount", f"Amount ({one.currency})", help="A part, too. 1.234,56 or 1,234.56.")
-        forms.text(FORM, "reason", "Reason", max_chars=200, help="For the audit log.")
+        forms.text(FORM, "reason", "Reason", help="For the audit log.")
         st.form_submit_button(
             "Refund", key=f"{FORM}_go", type="primary", on_click=_refund,
             args=(one.id, one.received, forms.request_key(FORM)),

@@ -155,10 +155,10 @@ def _field(kind: Kind) -> None:
     elif kind is Kind.END_DATE:
         st.date_input("Last charged day (empty: none)", value=None, key=key, format=customer_form.DAY)
     elif kind is Kind.DEACTIVATE:
-        st.text_area("Reason (optional)", key=key, max_chars=500)
+        st.text_area("Reason (optional)", key=key)
         st.caption("From today no day of theirs is charged, until they are activated again. All data are kept.")
     else:
-        st.text_input("Tag", key=key, max_chars=30)
+        st.text_input("Tag", key=key)
 
 
 def _draw_plan(plan: Plan, kind: Kind) -> None:

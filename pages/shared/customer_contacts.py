@@ -101,9 +101,9 @@ def _edit(contact_id: int) -> None:
 
 
 def _fields() -> None:
-    forms.text(FORM, "name", "Name", max_chars=200)
-    forms.text(FORM, "email", "E-mail", max_chars=254)
-    forms.text(FORM, "phone", "Phone", max_chars=50)
+    forms.text(FORM, "name", "Name")
+    forms.text(FORM, "email", "E-mail")
+    forms.text(FORM, "phone", "Phone")
     st.toggle(
         "Billing contact: documents go to this address", key=f"{FORM}_is_billing",
         help="One contact is it. Who was it before stays a contact.",

@@ -45,7 +45,7 @@ def _delete(view: View, effect: str, *, word: bool, minutes: int) -> None:
     )
     st.markdown(effect)
     if word:
-        st.text_input(f"Somebody has registered. Type {deletions.WORD} to confirm", key=WORD, max_chars=20)
+        st.text_input(f"Somebody has registered. Type {deletions.WORD} to confirm", key=WORD)
         session.field_error("typed")
     st.button("Delete customer", key="delete_go", type="primary", on_click=_mark, args=(view,))
 

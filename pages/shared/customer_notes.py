@@ -17,7 +17,7 @@ def draw(view: View) -> None:
             st.session_state.note_of = view.customer.id
             forms.fill(FORM, {"text": ""})  # what was typed is of another customer
         with st.form(FORM, border=False):
-            forms.block(FORM, "text", "New note", height=100, max_chars=notes.LONGEST)
+            forms.block(FORM, "text", "New note", height=100)
             st.form_submit_button("Add note", key="note_add", type="primary", on_click=_add, args=(view.customer.id,))
     with session.reading() as conn:
         found = notes.notes_of(conn, view.customer.id)

@@ -89,8 +89,8 @@ def _ask(view: View) -> None:
         forms.text(FORM, "iban", "IBAN", autocomplete="off")
         st.date_input("Signed on", key=f"{FORM}_signed_on", max_value=view.today, format="YYYY-MM-DD")
         forms.error(FORM, "signed_on")
-        forms.text(FORM, "reference", "Mandate reference", placeholder="Given by us if empty", max_chars=35)
-        forms.text(FORM, "bic", "BIC", placeholder="Only for accounts outside the EEA", max_chars=11)
+        forms.text(FORM, "reference", "Mandate reference", placeholder="Given by us if empty")
+        forms.text(FORM, "bic", "BIC", placeholder="Only for accounts outside the EEA")
         st.form_submit_button(
             "Enter mandate", key="mandate_save", type="primary", on_click=_add,
             args=(view.customer.id, view.today, forms.request_key(FORM)),

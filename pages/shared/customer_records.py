@@ -93,7 +93,7 @@ def _new(view: View, first_open: date) -> None:
     customer = view.customer
     first = customer.billed_from or first_open
     with st.form(FORM, border=False):
-        forms.text(FORM, "text", "Text on the invoice", max_chars=200)
+        forms.text(FORM, "text", "Text on the invoice")
         forms.text(FORM, "amount", f"Net amount ({view.currency})", help="Negative: a credit. 1.234,56 or 1,234.56.")
         months = clock.months_between(min(first, first_open), first_open)[::-1]
         forms.choice(FORM, "month_meant", "The month it is for", months, ui.month)
@@ -102,10 +102,9 @@ def _new(view: View, first_open: date) -> None:
             FORM,
             "exempt_reason",
             "If exempt: why (printed)",
-            max_chars=200,
             placeholder=vat.EXAMPLES[customer.language],
         )
-        forms.text(FORM, "reason", "Reason (not printed)", max_chars=200)
+        forms.text(FORM, "reason", "Reason (not printed)")
         st.form_submit_button(
             "Add adjustment", key="adjustment_go", type="primary", on_click=_add,
             args=(customer.id, forms.request_key(FORM)),

@@ -238,10 +238,10 @@ def _fields(form: str) -> None:
     forms.choice(form, "salutation", "Salutation", SALUTATIONS, SALUTATIONS.__getitem__)
     left, right = st.columns(2)
     with left:
-        forms.text(form, "first_name", "First name", max_chars=100)
+        forms.text(form, "first_name", "First name")
     with right:
-        forms.text(form, "surname", "Surname", max_chars=100)
-    forms.text(form, "email", "E-mail", max_chars=254)
+        forms.text(form, "surname", "Surname")
+    forms.text(form, "email", "E-mail")
 
 
 @st.dialog("Change main user", icon=":material/star:")

@@ -4,6 +4,8 @@ The fields of a form are widgets with the keys `form_field`. Streamlit forgets t
 not drawn, which is how a form that is opened anew is told from one that a person is typing into.
 What is typed into an `st.form` is known to the browser alone until it is sent: a form that may leave
 sight before (on a tab) is drawn on there, and `renew` keeps it beside what is stored meanwhile.
+No field has `max_chars`: the browser drops a longer paste without a word, and what stood there before
+is saved. What saves refuses it in a sentence at the field.
 """
 
 from collections.abc import Callable, Iterable, Mapping

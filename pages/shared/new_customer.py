@@ -76,7 +76,7 @@ def _dialog(*, ready: bool) -> None:
     open_created()
     session.close_or_explain()
     with st.form(NEW, border=False):
-        forms.text(NEW, "name", "Company name", max_chars=200)
+        forms.text(NEW, "name", "Company name")
         left, right = st.columns(2)
         with left:
             forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained)

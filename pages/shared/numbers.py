@@ -8,9 +8,6 @@ from lib import fields
 from lib.errors import Invalid
 from pages.shared import forms, session
 
-# What the longest number takes, grouped: 10.000.000.
-LONGEST = 12
-
 
 def whole(label: str, *, key: str, field: str, name: str | None = None, **options: Any) -> int | None:
     """The input with its refusal below. Returns the number, or None where there is none or it can't be read.
@@ -18,7 +15,7 @@ def whole(label: str, *, key: str, field: str, name: str | None = None, **option
     `field` is what a refusal of the save names; `name` is how the sentence calls the number, the label unless given.
     """
     with st.container(gap="xxsmall"):
-        st.text_input(label, key=key, max_chars=LONGEST, **options)
+        st.text_input(label, key=key, **options)
         typed = str(st.session_state.get(key) or "").strip()
         number, refusal = _read(typed, field=field, label=name or label) if typed else (None, "")
         if refusal:

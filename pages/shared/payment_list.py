@@ -80,7 +80,7 @@ def _new(document: Invoice, today: date) -> None:
         st.date_input("Day of the payment", key=f"{FORM}_paid_on", max_value=today, format="YYYY-MM-DD")
         forms.error(FORM, "paid_on")
         forms.choice(FORM, "method", "Method", METHODS, METHODS.__getitem__)
-        forms.text(FORM, "reference", "Reference", max_chars=200, help="The bank statement, say.")
+        forms.text(FORM, "reference", "Reference", help="The bank statement, say.")
         st.form_submit_button(
             "Record payment", key="payment_go", type="primary", on_click=_record,
             args=(document.id, today, forms.request_key(FORM)),
@@ -139,7 +139,7 @@ def _ask_reverse(one: Payment, document: Invoice, today: date) -> None:
         st.markdown(
             f"{_told(one, document)} is taken back by an entry of today. {document.number} is open by it again."
         )
-        st.text_input("Reason", key="payment_reason", max_chars=200, help="For the list of payments and the audit log.")
+        st.text_input("Reason", key="payment_reason", help="For the list of payments and the audit log.")
         session.field_error("reason")
         st.button("Reverse payment", key="payment_reverse_go", type="primary", on_click=_reverse, args=(one, today))
 

@@ -25,15 +25,15 @@ def open_add() -> None:
 def _add() -> None:
     session.close_or_explain()
     with st.form("add_key_form", border=False):
-        forms.text(FORM, "key", "Key", max_chars=100, autocomplete="off")
+        forms.text(FORM, "key", "Key", autocomplete="off")
         left, right = st.columns(2)
         with left:
-            forms.text(FORM, "ips", "IPs", max_chars=12)
+            forms.text(FORM, "ips", "IPs")
         with right:
-            forms.text(FORM, "months", "Runtime in months", max_chars=4)
+            forms.text(FORM, "months", "Runtime in months")
         left, right = st.columns(2)
         with left:
-            forms.text(FORM, "purchase_price", "Purchase price, net", max_chars=20, help="Of the whole runtime.")
+            forms.text(FORM, "purchase_price", "Purchase price, net", help="Of the whole runtime.")
         with right:
             st.date_input("Redeem until (optional)", value=None, key=f"{FORM}_redeem_until", format=customer_form.DAY)
             forms.error(FORM, "redeem_until")

@@ -155,7 +155,7 @@ def _draw_key(view: View, draft: Draft) -> None:
         "A key brings a number of IPs for some months, at a price that you agree with the customer. It is used once."
     )
     with st.form("key_step", border=False):
-        st.text_input("Project key", key=KEY, max_chars=120, autocomplete="off", help="Spaces and hyphens don't count.")
+        st.text_input("Project key", key=KEY, autocomplete="off", help="Spaces and hyphens don't count.")
         _problem(draft, "key")
         with st.container(horizontal=True):
             st.space("stretch")
@@ -166,7 +166,7 @@ def _draw_price(view: View, draft: Draft) -> None:
     _draw_found(view, draft.found)
     with st.form("price_step", border=False):
         st.text_input(
-            f"Selling price, net ({view.currency})", key=PRICE, max_chars=20, placeholder="0.00",
+            f"Selling price, net ({view.currency})", key=PRICE, placeholder="0.00",
             help="Of one month, or of the whole runtime, as chosen below. It takes the place of the price list.",
         )  # fmt: skip
         _problem(draft, "selling_price")

@@ -18,7 +18,7 @@ def ask(user: User) -> None:
         st.title("Mandant", anchor=False)
         st.text(f"{user.name}, enter your second factor.")
         with st.form("second_factor"):
-            st.text_input("Code", key="second_factor_code", max_chars=20, autocomplete="one-time-code", help=CODE_HELP)
+            st.text_input("Code", key="second_factor_code", autocomplete="one-time-code", help=CODE_HELP)
             st.form_submit_button("Continue", type="primary", on_click=_give)
         if refusal := st.session_state.pop(_REFUSAL, None):
             st.error(refusal, icon=":material/error:")
@@ -85,7 +85,7 @@ def _draw_enrolment(enrolment: Enrolment) -> None:
         st.code(enrolment.secret, language=None)
     with st.form("second_factor_confirm", width=420):
         st.markdown("**2.** Type the six digits that it shows.")
-        st.text_input("Code", key="second_factor_first", max_chars=20, autocomplete="one-time-code")
+        st.text_input("Code", key="second_factor_first", autocomplete="one-time-code")
         session.field_error("code")
         st.form_submit_button("Confirm", type="primary", on_click=_confirm)
 
@@ -115,7 +115,7 @@ def _draw_confirmed(user: User, state: second_factors.State) -> None:
     left = "1 recovery code is left." if state.codes_left == 1 else f"{state.codes_left} recovery codes are left."
     st.text(f"Set up: a code is asked for after your password. {left}")
     with st.form("second_factor_change", width=420):
-        st.text_input("Code", key="second_factor_again", max_chars=20, autocomplete="one-time-code", help=CODE_HELP)
+        st.text_input("Code", key="second_factor_again", autocomplete="one-time-code", help=CODE_HELP)
         session.field_error("code")
         with st.container(horizontal=True):
             st.form_submit_button("New recovery codes", key="second_factor_renew", on_click=_renew)

@@ -35,7 +35,7 @@ def draw(company: Company) -> None:
         )
         forms.error(FORM, "self_registration")
         forms.block(
-            FORM, "registration_terms", "Terms that customers accept", height=220, max_chars=50_000,
+            FORM, "registration_terms", "Terms that customers accept", height=220,
             help="Shown as text to who registers, and to who orders IPs in self-service. Each acceptance stands in the "
             "audit log, with the terms as they were.",
         )  # fmt: skip

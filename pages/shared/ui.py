@@ -261,7 +261,7 @@ def confirm(
         session.close_or_explain()
         st.markdown(explanation)
         if reason:
-            st.text_area("Reason (optional)", key="confirm_reason", max_chars=500)
+            st.text_area("Reason (optional)", key="confirm_reason")
             session.field_error("reason")
 
         def go() -> None:
