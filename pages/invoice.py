@@ -89,7 +89,7 @@ def ask_cancel(document: Invoice, today: date) -> None:
             st.markdown("The plan or module that waits for its payment doesn't begin then.")
         if document.month is not None:
             st.markdown(f"Its charges of **{ui.month(document.month)}** become unbilled and can be drafted again.")
-        st.text_input("Reason", key="cancel_reason", max_chars=200, help="For the audit log. It isn't printed.")
+        st.text_input("Reason", key="cancel_reason", help="For the audit log. It isn't printed.")
         session.field_error("reason")
         st.button("Issue cancellation", key="cancel_go", type="primary", on_click=_cancel, args=(document, today))
 
