@@ -16,6 +16,8 @@ _EMAIL = re.compile(r"[^@\s,;<>\"']{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Z
 _WHOLE = re.compile(r"[+-]?(\d+|\d{1,3}([., ])\d{3}(\2\d{3})*)", re.ASCII)
 # No @ before the path: an address that seems to lead to one host and leads to another.
 _HTTPS = re.compile(r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(?::\d{1,5})?(?:[/?#][!-~]*)?", re.I)
+# Of whole numbers.
+MOST = 10_000_000
 EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
 
 
@@ -85,7 +87,7 @@ def one_of(value: Any, choices: Mapping[str, str], *, field: str, label: str) ->
     return str(value)
 
 
-def whole(value: Any, *, field: str, label: str, lowest: int = 0, highest: int = 10_000_000) -> int:
+def whole(value: Any, *, field: str, label: str, lowest: int = 0, highest: int = MOST) -> int:
     """A whole number within its limits; takes what people type (1.000)."""
     typed = str(value).strip()
     if not _WHOLE.fullmatch(typed) or len(typed) > 30:

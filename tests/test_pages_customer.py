@@ -270,6 +270,37 @@ def test_the_dialog_for_ips_shows_total_shares_price_and_average(billed: str, op
     assert ranges["amount"].tolist() == ["100.00", "300.00", "60.00"]
 
 
+@pytest.mark.row("G6")
+@pytest.mark.parametrize(
+    ("changed", "typed", "split"),
+    [("internal", "250", (300, 250, 50)), ("external", "120", (300, 180, 120)), ("total", "400", (400, 300, 100))],
+)
+def test_of_a_share_that_is_typed_the_other_is_the_rest_and_the_total_stays(
+    billed: str, open_page: OpenPage, changed: str, typed: str, split: tuple[int, int, int]
+) -> None:
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    app.button(key="change_ips").click().run()
+    app.text_input(key=f"ips_{changed}").set_value(typed).run()
+    assert not app.exception and not app.error
+    # The dialog is gone with the run, as in no browser; what its fields were given is not.
+    assert tuple(int(app.session_state[f"ips_{one}"]) for one in ("total", "internal", "external")) == split
+
+
+@pytest.mark.row("G6")
+@pytest.mark.parametrize(("changed", "typed"), [("internal", "301"), ("external", "301"), ("internal", "-1")])
+def test_a_share_that_the_total_can_not_have_is_refused(
+    billed: str, open_page: OpenPage, changed: str, typed: str
+) -> None:
+    app = open_tab(open_page, billed, "Overview", Role.SALES)
+    app.button(key="change_ips").click().run()
+    app.text_input(key=f"ips_{changed}").set_value(typed)
+    app.button(key="book_go").click().run()
+    assert f"{changed.capitalize()} must be between 0 and 300." in app.error[0].value.replace("\\", "")
+    with db.transaction() as conn:
+        found = bookings.holdings(conn, int(billed), on=TODAY).values()
+    assert (300, 300, 0) in [(one.quantity, one.internal, one.external) for one in found]
+
+
 @pytest.mark.looks
 @pytest.mark.row("G6")
 def test_a_pending_decrease_is_opened_to_be_changed(billed: str, open_page: OpenPage) -> None:

@@ -213,11 +213,11 @@ def test_ips_are_ordered_with_the_confirmation_in_self_service_alone(made: Porta
     page = open_page("subscription.py", token)
     page.button(key="ips_change").click().run()
     assert "Be *kind*." in words(page)
-    page.text_input(key="ips_external").set_value("100")
+    page.text_input(key="ips_total").set_value("400")
     page.button(key="book_go").click().run()
     assert "Confirm the price and the terms" in "".join(one.value for one in page.error)
     page.button(key="ips_change").click().run()
-    page.text_input(key="ips_external").set_value("100")
+    page.text_input(key="ips_total").set_value("400")
     page.checkbox(key="ips_accepted").check()
     page.button(key="book_go").click().run()
     assert not page.error and [one.value for one in page.metric] == ["400", "300", "100", "580.00"]

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 
-from lib import clock, money, prices
+from lib import clock, fields, money, prices
 from lib.bookings import Booking, Holding
 from lib.effects import Effect
 from lib.errors import BillingError, Invalid
@@ -93,11 +93,16 @@ def _draw_shares(desk: Desk) -> tuple[int, int] | None:
     if desk.fixed:
         st.caption(f":material/key: {ui.escaped(desk.fixed)}")
     total = numbers.whole("Total", key=TOTAL, field="quantity", on_change=_total_typed, disabled=bool(desk.fixed))
+    most = fields.MOST if total is None else total
     left, right = st.columns(2)
     with left:
-        inside = numbers.whole("Internal", key=INSIDE, field="internal", on_change=_share_typed, args=(desk, INSIDE))
+        inside = numbers.whole(
+            "Internal", key=INSIDE, field="internal", highest=most, on_change=_share_typed, args=(INSIDE,)
+        )
     with right:
-        outside = numbers.whole("External", key=OUTSIDE, field="external", on_change=_share_typed, args=(desk, OUTSIDE))
+        outside = numbers.whole(
+            "External", key=OUTSIDE, field="external", highest=most, on_change=_share_typed, args=(OUTSIDE,)
+        )
     if total is None or inside is None or outside is None:
         return None
     if total:
@@ -127,15 +132,12 @@ def _total_typed() -> None:
         _fill(inside, total - inside)
 
 
-def _share_typed(desk: Desk, changed: str) -> None:
-    """Another share: the total is their sum; of a fixed total the other share is the rest."""
-    inside, outside = _typed(INSIDE), _typed(OUTSIDE)
-    if desk.fixed and (share := _typed(changed)) is not None:
-        share = min(share, desk.held.quantity)
-        rest = desk.held.quantity - share
+def _share_typed(changed: str) -> None:
+    """Another share: the total stays, and the other share is the rest. One above the total is told at its field."""
+    total, share = _typed(TOTAL), _typed(changed)
+    if total is not None and share is not None and share <= total:
+        rest = total - share
         _fill(*((share, rest) if changed == INSIDE else (rest, share)))
-    elif inside is not None and outside is not None:
-        _fill(inside, outside)
 
 
 def _slid() -> None:
@@ -244,9 +246,9 @@ def _change(effect: Effect) -> str:
 
 def _book(desk: Desk, key: UUID) -> None:
     def read() -> dict[str, Any]:
-        inside = numbers.typed_whole(INSIDE, field="internal", name="Internal")
-        outside = numbers.typed_whole(OUTSIDE, field="external", name="External")
         total = numbers.typed_whole(TOTAL, field="quantity", name="Total")
+        inside = numbers.typed_whole(INSIDE, field="internal", name="Internal", highest=total)
+        outside = numbers.typed_whole(OUTSIDE, field="external", name="External", highest=total)
         return {"quantity": total, "internal": inside, "external": outside}
 
     # Not the day that was drawn: a number typed last may have come with this very click.

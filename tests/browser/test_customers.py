@@ -139,7 +139,7 @@ def test_from_a_new_test_customer_to_its_forecast(sign_in: SignIn) -> None:
     dialog(page).get_by_role("button", name="Book users").click()
     expect(dialog(page)).to_have_count(0)
     page.get_by_role("button", name="Change IPs").click()
-    type_number(page, "Internal", "300")
+    type_number(page, "Total", "300")
     expect(dialog(page)).to_contain_text("460.00")
     dialog(page).get_by_role("button", name="Book IPs").click()
     expect(dialog(page)).to_have_count(0)

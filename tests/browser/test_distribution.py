@@ -49,10 +49,14 @@ def test_ips_are_moved_made_fewer_and_the_forecast_explains_itself(sign_in: Sign
     expect(box(page, "Internal")).to_have_value("201")
     expect(box(page, "Total")).to_have_value("300")
     expect(dialog(page)).to_contain_text("June 2026: 460.00, as before")
-    # A share changes the total, and the total the external ones.
+    # Of two shares the other one is the rest; only the total itself changes the total, and the external ones.
+    box(page, "Internal").fill("301")
+    box(page, "Internal").press("Enter")
+    expect(dialog(page)).to_contain_text("Internal must be between 0 and 300.")
     box(page, "External").fill("0")
     box(page, "External").press("Enter")
-    expect(box(page, "Total")).to_have_value("201")
+    expect(box(page, "Internal")).to_have_value("300")
+    expect(box(page, "Total")).to_have_value("300")
     box(page, "Total").fill("50")
     box(page, "Total").press("Enter")
     expect(box(page, "Internal")).to_have_value("50")

@@ -94,8 +94,8 @@ def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserCo
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Order IPs").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="External").fill("100")
-    dialog.get_by_role("textbox", name="External").press("Enter")
+    dialog.get_by_role("textbox", name="Total").fill("100")
+    dialog.get_by_role("textbox", name="Total").press("Enter")
     expect(dialog).to_contain_text("July 2026: 45.00 → 112.74 (+67.74)")  # 175.00 × 12/31
     dialog.get_by_text("I order this at the price shown").click()
     dialog.get_by_role("button", name="Order", exact=True).click()
