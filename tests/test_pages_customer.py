@@ -452,6 +452,28 @@ def test_what_is_typed_stays_while_another_tab_is_open(billed: str, open_page: O
     assert "Fiona changed this customer" in app.error[0].value
 
 
+def test_a_billing_address_is_typed_and_stored_while_its_switch_is_on(billed: str, open_page: OpenPage) -> None:
+    def stored() -> tuple[bool, str]:
+        with db.transaction() as conn:
+            found = customers.customer(conn, int(billed))
+        return found.separate_billing, found.billing_name
+
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    assert "data_billing_name" not in {one.key for one in app.text_input}
+    save(app)
+    app.toggle(key="data_separate_billing").set_value(True).run()
+    for field, value in {"name": "Ada Einkauf", "street": "Weg 1", "postcode": "10115", "city": "Berlin"}.items():
+        app.text_input(key=f"data_billing_{field}").set_value(value)
+    save(app)
+    assert stored() == (True, "Ada Einkauf")
+    app.text_input(key="data_billing_name").set_value("Typed, then switched off").run()
+    app.toggle(key="data_separate_billing").set_value(False).run()
+    save(app)
+    assert stored() == (False, "Ada Einkauf")
+    app.toggle(key="data_separate_billing").set_value(True).run()
+    assert app.text_input(key="data_billing_name").value == "Ada Einkauf"
+
+
 @pytest.mark.looks
 def test_forms_out_of_sight_are_in_no_other_tabs_way(billed: str, open_page: OpenPage) -> None:
     app = open_tab(open_page, billed, "Data")

@@ -21,18 +21,16 @@ def _dialog(view: View) -> None:
     session.close_or_explain()
     st.markdown(f"**{ui.escaped(view.customer.name)}**")
     customer_form.address(FORM)
-    if customer_form.elsewhere(FORM):
-        forms.text(FORM, "billing_name", "Billing name")
-        customer_form.address(FORM, "billing_")
+    customer_form.billing(FORM, on=customer_form.elsewhere(FORM))
     customer_form.tax(FORM)
     st.button("Save address", key="own_address_save", type="primary", on_click=_save, args=(view,))
 
 
 def _save(view: View) -> None:
-    shown = [name for name in OF_MAIN_USER if f"{FORM}_{name}" in st.session_state]
+    changes = forms.typed(FORM, forms.shown(FORM, OF_MAIN_USER))
     saved = forms.save(
-        FORM, customers.edit, view.customer.id, version=forms.version(FORM), changes=forms.typed(FORM, shown),
-        today=view.today, success="The address is saved.",
+        FORM, customers.edit, view.customer.id, version=forms.version(FORM), changes=changes, today=view.today,
+        success="The address is saved.",
     )  # fmt: skip
     if saved:
         customer_vat.ask_if_new(view.customer.id, view.customer.vat_id, view.today)

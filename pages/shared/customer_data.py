@@ -1,5 +1,7 @@
 """The Data tab, and the dialogs that edit a customer's contract and licence (rows N4, N5, S1)."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from lib import contacts, customers
@@ -33,9 +35,10 @@ def draw(view: View, *, in_sight: bool = True) -> None:
             "The stored data changed while another tab was open. The fields that changed show what is stored now, the "
             "others what you typed.", icon=":material/info:",
         )  # fmt: skip
+    elsewhere = names == DATA and customer_form.elsewhere(form)
     with st.form(form, border=False):
         if names == DATA:
-            _fields(form)
+            _fields(form, elsewhere=elsewhere)
         else:
             _fields_of_self_service(form, customer)
         st.markdown("**Contract and documents**")
@@ -54,7 +57,7 @@ def _names(customer: Customer) -> tuple[str, ...]:
     return OURS if customer.service_mode == "self_service" else DATA
 
 
-def _fields(form: str) -> None:
+def _fields(form: str, *, elsewhere: bool) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Company**")
@@ -63,9 +66,7 @@ def _fields(form: str) -> None:
         _contact(form)
     with right:
         st.markdown("**Invoices go to**")
-        st.toggle("A different name and address", key=f"{form}_separate_billing")
-        forms.text(form, "billing_name", "Billing name")
-        customer_form.address(form, "billing_")
+        customer_form.billing(form, on=elsewhere)
         _invoice_mail(form)
     st.markdown("**Tax**")
     customer_form.tax(form)
@@ -110,7 +111,7 @@ def _invoice_mail(form: str) -> None:
 
 
 def _save_data(view: View) -> None:
-    _save(view, DATA_FORM, _names(view.customer))
+    _save(view, DATA_FORM, forms.shown(DATA_FORM, _names(view.customer)))
     if session.succeeded():
         customer_vat.ask_if_new(view.customer.id, view.customer.vat_id, view.today)
         _refill(view.customer.id, DATA_FORM)
@@ -122,7 +123,7 @@ def _refill(customer_id: int, form: str) -> None:
     forms.fill(form, customer_form.stored(now, _names(now)), version=now.version)
 
 
-def _save(view: View, form: str, names: tuple[str, ...]) -> None:
+def _save(view: View, form: str, names: Sequence[str]) -> None:
     forms.save(
         form,
         customers.edit,

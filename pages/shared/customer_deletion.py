@@ -227,11 +227,10 @@ def _sentence(waits: Sequence[str]) -> str:
 @st.dialog("What the last invoice needs", width="medium", icon=":material/edit:")
 def _last_invoice(view: View) -> None:
     session.close_or_explain()
+    elsewhere = customer_form.elsewhere(LAST)
     with st.form(LAST, border=False):
         customer_form.address(LAST)
-        st.toggle("A different name and address", key=f"{LAST}_separate_billing")
-        forms.text(LAST, "billing_name", "Billing name")
-        customer_form.address(LAST, "billing_")
+        customer_form.billing(LAST, on=elsewhere)
         forms.text(LAST, "billing_email", "E-mail for invoices")
         customer_form.tax(LAST)
         forms.text(LAST, "purchase_order", "Purchase-order reference")
@@ -239,9 +238,10 @@ def _last_invoice(view: View) -> None:
 
 
 def _save_last(view: View) -> None:
+    changes = forms.typed(LAST, forms.shown(LAST, OF_LAST_INVOICE))
     forms.save(
         LAST, customers.edit_for_last_invoice, view.customer.id, version=forms.version(LAST),
-        changes=forms.typed(LAST, OF_LAST_INVOICE), today=view.today, success="Saved for the last invoice.",
+        changes=changes, today=view.today, success="Saved for the last invoice.",
     )  # fmt: skip
 
 

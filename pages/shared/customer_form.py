@@ -16,6 +16,7 @@ DAY = "DD.MM.YYYY"
 PHASES = {"billed": "Billed", "test": "Test"}
 
 CONTRACT = ("payment_method", "payment_days", "purchase_order", "language")
+BILLING = ("billing_name", "billing_street", "billing_postcode", "billing_city", "billing_country")
 LICENCE = ("max_users", "users_beyond_max")
 # What is ours to edit of every customer; the address and tax IDs only of those that we serve (row G3).
 OURS = ("name", "contact_name", "contact_email", "phone", "billing_email", *CONTRACT)
@@ -86,9 +87,19 @@ def address(form: str, prefix: str = "") -> None:
 
 
 def elsewhere(form: str) -> bool:
-    """The switch for a billing address of its own, and whether it is on (row G10)."""
+    """The switch for a billing address of its own, and whether it is on (row G10). An `st.form` would hold it back."""
     on: bool = st.toggle("Invoices go to a different name and address", key=f"{form}_separate_billing")
     return on
+
+
+def billing(form: str, *, on: bool) -> None:
+    """Name and address of where invoices go: fields while the switch is on, else what is stored stays."""
+    if not on:
+        forms.hide(form, BILLING)
+        return
+    forms.show(form, BILLING)
+    forms.text(form, "billing_name", "Billing name")
+    address(form, "billing_")
 
 
 def tax(form: str) -> None:

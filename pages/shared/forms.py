@@ -52,6 +52,24 @@ def renewed(form: str) -> bool:
     return _key(form, "renewed") in st.session_state
 
 
+def hide(form: str, names: Iterable[str]) -> None:
+    """Leave out these fields, which are not drawn now: a save doesn't send them."""
+    for name in names:
+        st.session_state.pop(_key(form, name), None)
+
+
+def show(form: str, names: Iterable[str]) -> None:
+    """Take in fields that were hidden, with what the form was filled with. Before they are drawn."""
+    filled = st.session_state[_key(form, "filled")]
+    for name in names:
+        st.session_state.setdefault(_key(form, name), filled[name])
+
+
+def shown(form: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that are not hidden. For callbacks."""
+    return [name for name in names if _key(form, name) in st.session_state]
+
+
 def version(form: str) -> int:
     """The version of the row that the form was filled from."""
     return int(st.session_state[_key(form, "version")])

@@ -98,6 +98,7 @@ def _keep() -> None:
         draft.price, draft.charging = st.session_state[PRICE], st.session_state[CHARGED]
     elif draft.step == 2:
         try:
+            numbers.typed_whole(OUTSIDE, field="external", name="External", highest=draft.found.key.ips)
             draft.internal = numbers.typed_whole(INSIDE, field="internal", name="Internal")
         except Invalid as refused:
             draft.problems = {"internal": str(refused)}
@@ -192,9 +193,11 @@ def _draw_split(view: View, draft: Draft) -> None:
     )
     left, right = st.columns(2)
     with left:
-        inside = numbers.whole("Internal", key=INSIDE, field="internal", on_change=_typed, args=(INSIDE, total))
+        inside = numbers.whole(
+            "Internal", key=INSIDE, field="internal", highest=total, on_change=_typed, args=(INSIDE, total)
+        )
     with right:
-        numbers.whole("External", key=OUTSIDE, field="external", on_change=_typed, args=(OUTSIDE, total))
+        numbers.whole("External", key=OUTSIDE, field="external", highest=total, on_change=_typed, args=(OUTSIDE, total))
     # Always there, so that nothing moves under the pointer.
     st.session_state[SLIDER] = min(inside or 0, total)
     st.slider("Internal share, the rest is external", 0, total, key=SLIDER, on_change=_slid, args=(total,))
@@ -211,10 +214,9 @@ def _split(inside: int) -> None:
 def _typed(changed: str, total: int) -> None:
     """One share was typed: the other one is the rest."""
     try:
-        number = numbers.typed_whole(changed, field="internal", name="IPs")
+        number = numbers.typed_whole(changed, field="internal", name="IPs", highest=total)
     except Invalid:  # told at the field
         return
-    number = min(number, total)
     _split(number if changed == INSIDE else total - number)
 
 
