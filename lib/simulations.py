@@ -26,9 +26,9 @@ MONTHS_AHEAD = 60
 MOST_CUSTOMERS = 50
 SMALLEST_PERCENT, LARGEST_PERCENT = -100, 1000
 ORDERS = {
-    "difference": "abs(c.after - c.before) DESC, c.id",
+    "difference": "abs(coalesce(c.after, 0) - coalesce(c.before, 0)) DESC, c.id",
     "name": "x.sort_name, c.id",
-    "amount": "c.after DESC, c.id",
+    "amount": "coalesce(c.after, 0) DESC, c.id",
 }
 
 
@@ -65,17 +65,20 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Compared:
-    """Net amounts of a product or of a customer: `before` in the month beside, `after` simulated."""
+    """Net amounts of a product or of a customer: `before` in the month beside, `after` simulated.
+
+    0.00 where nothing is charged, None where nothing of what is charged has a price.
+    """
 
     id: int
     name: str
-    before: Decimal
-    after: Decimal
+    before: Decimal | None
+    after: Decimal | None
 
     @property
-    def difference(self) -> Decimal:
-        """After less before."""
-        return self.after - self.before
+    def difference(self) -> Decimal | None:
+        """After less before; None where one of them is."""
+        return None if self.before is None or self.after is None else self.after - self.before
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,12 @@ class Simulation:
     @property
     def before(self) -> Decimal:
         """The total of the month beside."""
-        return sum((row.before for row in self.products), Decimal("0.00"))
+        return sum((row.before or Decimal(0) for row in self.products), Decimal("0.00"))
 
     @property
     def after(self) -> Decimal:
         """The total of the simulated month."""
-        return sum((row.after for row in self.products), Decimal("0.00"))
+        return sum((row.after or Decimal(0) for row in self.products), Decimal("0.00"))
 
 
 def months(conn: Connection) -> list[date]:
@@ -138,7 +141,7 @@ def simulation(
     for row in found:
         rows[row.kind].append(Compared(row.id, row.name, row.before, row.after))
     counted = rows["count"][0]
-    return Simulation(rows["product"], rows["customer"], counted.id, int(counted.before))
+    return Simulation(rows["product"], rows["customer"], counted.id, int(counted.before or 0))
 
 
 def lines_of(conn: Connection, scenario: Scenario, customer_id: int) -> list[Line]:
@@ -200,10 +203,10 @@ def _compared(conn: Connection, scenario: Scenario) -> tuple[str, dict[str, Any]
         simulated AS ({simulated}),
         beside AS ({beside}),
         compared AS MATERIALIZED (
-            SELECT customer_id, product_id, coalesce(b.amount, 0) AS before, coalesce(s.amount, 0) AS after,
-                   coalesce(s.unpriced, false) AS unpriced
-              FROM (SELECT customer_id, product_id, amount, amount IS NULL AS unpriced FROM simulated) s
-              FULL JOIN beside b USING (customer_id, product_id)
+            SELECT customer_id, product_id, CASE WHEN b.customer_id IS NULL THEN 0 ELSE b.amount END AS before,
+                   CASE WHEN s.customer_id IS NULL THEN 0 ELSE s.amount END AS after,
+                   s.customer_id IS NOT NULL AND s.amount IS NULL AS unpriced
+              FROM simulated s FULL JOIN beside b USING (customer_id, product_id)
         )"""
     return both, values
 

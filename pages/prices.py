@@ -69,7 +69,7 @@ def draw_catalogue(catalogue: list[Product], *, today: date, currency: str) -> N
     columns = {
         "product": ui.text_column("Product", width="medium", pinned=True),
         "kind": ui.text_column("Kind"),
-        "measure": ui.text_column("A month is measured by"),
+        "measure": ui.text_column("A month is measured by", width=235),
         "article": ui.text_column("Article no."),
         "price": ui.text_column(f"List price in {ui.month(month)} ({currency})", width="large"),
         "sale": st.column_config.MultiselectColumn(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -137,8 +138,8 @@ def draw_products(found: Simulation, scenario: Scenario, currency: str) -> None:
         figure = figures.side_by_side(
             [row.name for row in found.products],
             {
-                ui.month(scenario.against): [row.before for row in found.products],
-                f"{ui.month(scenario.month)}, simulated": [row.after for row in found.products],
+                ui.month(scenario.against): [row.before or Decimal(0) for row in found.products],
+                f"{ui.month(scenario.month)}, simulated": [row.after or Decimal(0) for row in found.products],
             },
             currency=currency,
         )

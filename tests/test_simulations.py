@@ -122,6 +122,12 @@ def test_what_has_no_price_is_counted_and_in_no_sum(conn: Connection, company: C
     ledgers.book(conn, company.people, company.with_users, module, 1, JUNE)
     found = simulations.simulation(conn, Scenario(month=JULY, against=JUNE))
     assert (found.unpriced, found.after) == (1, Decimal("505.00"))
+    assert [(row.before, row.after, row.difference) for row in found.products][-1] == (None, None, None)
+    by_customer = {row.id: row.after for row in found.customers}
+    assert by_customer[company.with_users] == Decimal("45.00")
+    priced = NewPrice(module, ledgers.tiers((1, None, "9")))
+    apart = simulations.simulation(conn, Scenario(month=JULY, against=JUNE, price=priced))
+    assert [(row.before, row.after, row.difference) for row in apart.products][-1] == (None, Decimal("9.00"), None)
 
 
 def test_pages_of_customers(conn: Connection, company: Company) -> None:
