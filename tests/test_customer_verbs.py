@@ -191,6 +191,10 @@ def test_the_day_since_which_it_is_deactivated(conn: Connection, people: People)
     customer_verbs.deactivate(conn, created, today=date(2026, 6, 8), user=sales)
     customer_verbs.set_end_date(conn, created, ends_on=date(2026, 6, 30), today=date(2026, 6, 9), user=sales)
     assert lifecycles.deactivated_from(conn, created) == date(2026, 6, 8)
+    customer_verbs.activate(conn, created, today=date(2026, 6, 10), user=sales)
+    customer_verbs.deactivate(conn, created, today=date(2026, 6, 12), user=sales)
+    customer_verbs.activate(conn, created, today=date(2026, 6, 12), user=sales)
+    assert lifecycles.deactivated_from(conn, created) is None
 
 
 def test_the_second_click_changes_nothing(conn: Connection, people: People) -> None:

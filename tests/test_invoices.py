@@ -332,6 +332,14 @@ def test_an_eu_business_without_a_valid_vat_id_is_blocked_until_it_has_one(conn:
     assert invoices.invoice(conn, document).vat_category == "AE"
 
 
+def test_the_first_blocked_drafts_are_listed_and_all_are_counted(conn: Connection, company: Company) -> None:
+    for name in ("Alpenhof", "Bergbahn", "Chalet"):
+        closes.abroad(conn, company, name, "AT")
+    closes.approve(conn, company)
+    listed, many = issuing.blocked_in(conn, JUNE, today=TODAY, limit=2)
+    assert ([one.customer.split(" ", 1)[1] for one in listed], many) == (["Alpenhof", "Bergbahn"], 3)
+
+
 def test_the_others_are_issued_beside_a_blocked_one(conn: Connection, company: Company) -> None:
     closes.abroad(conn, company, "Alpenhof", "AT")
     closes.approve(conn, company)

@@ -149,6 +149,12 @@ def test_drafts_that_lack_something_are_listed_before_the_issue(company: Company
     page = open_page("month_close.py", Role.FINANCE, month="2026-06")
     assert table(page, "missing")[0].startswith("a valid VAT ID")
     assert "Issue 2 of 3" in buttons(page)
+    assert not page.button(key="month_issue").disabled
+    with db.transaction() as conn:
+        closes.issue(conn, company)
+    page = open_page("month_close.py", Role.FINANCE, month="2026-06")
+    assert "Issue 0 of 1" in buttons(page)
+    assert page.button(key="month_issue").disabled
 
 
 @pytest.mark.row("B1")

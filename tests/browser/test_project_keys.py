@@ -60,6 +60,12 @@ def test_a_key_is_redeemed_step_by_step_and_back(sign_in: SignIn, customer_id: i
     expect(dialog(page)).not_to_contain_text("Purchase price")
     click(page, "Next")
     expect(dialog(page)).to_contain_text("The key brings 500 IPs. Today the customer has 300")
+    # A share that the key doesn't bring is told where it stands, and the other one is left alone.
+    box(page, "External").fill("501")
+    click(page, "Next")
+    expect(dialog(page)).to_contain_text("External must be between 0 and 500.")
+    expect(box(page, "Internal")).to_have_value("0")
+    box(page, "External").fill("500")
     dialog(page).get_by_role("slider").press("ArrowRight")
     expect(box(page, "External")).to_have_value("499")
     expect(box(page, "Internal")).to_have_value("1")
