@@ -174,7 +174,9 @@ def test_a_document_about_other_months_only_is_of_their_period() -> None:
     assert_says(corrected, "Leistungszeitraum 01.05.2026 – 31.05.2026")
     assert corrected.count("Leistungszeitraum") == 1
     ahead = {"service_from": date(2026, 7, 1), "service_until": date(2026, 7, 31)}
-    assert_says(text_of(paper(line(1, "1", "10", name="Juli", **ahead))), "Leistungszeitraum 01.07.2026 – 31.07.2026")
+    advance = text_of(paper(line(1, "1", "10", name="Juli", **ahead)))
+    assert_says(advance, "Leistungszeitraum 01.07.2026 – 31.07.2026")
+    assert advance.count("Leistungszeitraum") == 1
     both = text_of(paper(line(1, "-1", "10", name="Eins", **april), line(2, "-1", "10", name="Zwei", **may)))
     assert_says(both, "Leistungszeitraum 01.04.2026 – 31.05.2026", "Leistungszeitraum 01.04.2026 – 30.04.2026")
     by_hand = text_of(paper(line(1, "-1", "10", name="Korrektur", **may), line(2, "1", "10", name="Arbeit")))
