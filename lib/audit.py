@@ -58,7 +58,11 @@ CUSTOMER_USER = "CASE WHEN {}.customer_user_id IS NOT NULL THEN coalesce(u.email
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the log, with its values where they were not erased."""
+    """One line of the log, with its values where they were not erased.
+
+    `name` is how people call the object today: an invoice's number ("" of a draft), a product's name, of a project key
+    the last four characters. None where the key says it, and of what was deleted.
+    """
 
     id: int
     at: datetime
@@ -66,6 +70,7 @@ class Entry:
     action: str
     object_type: str
     object_id: str
+    name: str | None
     customer_id: int | None
     label: str
     changes: dict[str, Change]
@@ -170,9 +175,29 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return {name: (before.get(name), value) for name, value in after.items() if before.get(name) != value}
 
 
+_KEY = "CASE WHEN a.object_id ~ '^[0-9]+$' AND length(a.object_id) < 19 THEN a.object_id::bigint END"
+_OF_PRODUCT = "SELECT p.name_en FROM {} o JOIN products p ON p.id = o.product_id WHERE o.id = " + _KEY
+# Looked up for the entries of a page, each by its key.
+_NAMES = {
+    "invoice": f"SELECT coalesce(number, '') FROM invoices WHERE id = {_KEY}",
+    "product": f"SELECT name_en FROM products WHERE id = {_KEY}",
+    "booking": "SELECT name_en FROM products WHERE code = a.object_id",
+    "price": _OF_PRODUCT.format("prices"),
+    "purchase price": _OF_PRODUCT.format("purchase_prices"),
+    "term": _OF_PRODUCT.format("terms"),
+    "project key": f"SELECT ending FROM project_keys WHERE id = {_KEY}",
+    "import": f"SELECT file_name FROM imports WHERE id = {_KEY}",
+    "staff": f"SELECT name FROM staff WHERE id = {_KEY}",
+    "customer user": f"SELECT email FROM customer_users WHERE id = {_KEY}",
+    "contact": f"SELECT name FROM contacts WHERE id = {_KEY}",
+    "mandate": f"SELECT reference FROM mandates WHERE id = {_KEY}",
+}
+_NAME = " ".join(f"WHEN '{kind}' THEN ({query})" for kind, query in _NAMES.items())
+
 _ENTRY = f"""
 SELECT a.id, a.at, coalesce(s.name, {CUSTOMER_USER.format("a")}, 'System') AS person, a.action,
-       a.object_type, a.object_id, a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
+       a.object_type, a.object_id, CASE a.object_type {_NAME} END AS name,
+       a.customer_id, coalesce(c.number || ' ' || c.name, '') AS label,
        a.changes || coalesce(p.changes, '{{}}') AS changes
   FROM audit_log a
   LEFT JOIN staff s ON s.id = a.staff_id
@@ -268,21 +293,34 @@ def overtaken(
     return f"{who}, after you opened it. Nothing was saved: reload, look at the change, and enter yours again."
 
 
+# What a search names: a document by its whole number, and what has to do with a product, or a colleague, by a part.
+_NAMED = """
+    WITH named AS (SELECT id, code FROM products WHERE name_en ILIKE :search)
+    SELECT 'invoice', id::text FROM invoices WHERE number = upper(:named)
+    UNION ALL SELECT 'product', id::text FROM named
+    UNION ALL SELECT 'booking', code FROM named
+    UNION ALL SELECT 'price', o.id::text FROM prices o JOIN named n ON n.id = o.product_id
+    UNION ALL SELECT 'purchase price', o.id::text FROM purchase_prices o JOIN named n ON n.id = o.product_id
+    UNION ALL SELECT 'staff', id::text FROM staff WHERE name ILIKE :search"""
+
+
 def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
     clauses = {
         "person": "a.staff_id = :person",
         "object_type": "a.object_type = :object_type",
         "object_id": "a.object_id = :object_id",
         "customer_id": "a.customer_id = :customer_id",
-        "search": "(c.search LIKE :search OR a.object_id ILIKE :search OR a.action ILIKE :search)",
+        "search": "(c.search LIKE :search OR a.object_id ILIKE :search OR a.action ILIKE :search"
+        f" OR (a.object_type, a.object_id) IN ({_NAMED}))",
         "first_day": "a.at >= :first_day::timestamp AT TIME ZONE (SELECT timezone FROM company)",
         "last_day": "a.at < (:last_day::date + 1)::timestamp AT TIME ZONE (SELECT timezone FROM company)",
     }
     plain = {name: value.replace("\x00", "") if isinstance(value, str) else value for name, value in wanted.items()}
     given = {name: value for name, value in plain.items() if value not in (None, "")}
-    if "search" in given:
-        given["search"] = "%" + like_escaped(str(given["search"]).lower()) + "%"
     where = " AND ".join(clauses[name] for name in given) or "true"
+    if "search" in given:
+        given["named"] = str(given["search"]).strip()
+        given["search"] = "%" + like_escaped(str(given["search"]).lower()) + "%"
     return where.replace(":first_day::", "CAST(:first_day AS date)::").replace(
         ":last_day::date", "CAST(:last_day AS date)"
     ), given

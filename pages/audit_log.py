@@ -19,17 +19,10 @@ def _to_first_page() -> None:
     st.session_state.audit_page = 1
 
 
-def object_name(entry: Entry, people: Mapping[int, str]) -> str:
-    """What was changed: a customer or a colleague by name, anything else by its kind and key."""
-    if entry.object_type == "staff" and entry.object_id.isdigit() and int(entry.object_id) in people:
-        return f"Staff: {people[int(entry.object_id)]}"
-    kind = entry.object_type[:1].upper() + entry.object_type[1:]
-    if entry.object_type == "company":
-        return kind
-    if entry.object_type == "customer" and entry.label:
-        return entry.label
-    suffix = f" · {entry.label}" if entry.label else ""
-    return f"{kind} {change_words.value(entry.object_id)}{suffix}"
+def object_name(entry: Entry) -> str:
+    """What was changed, and the customer to whom it belongs."""
+    name = change_words.of(entry)
+    return f"{name} · {entry.label}" if entry.label and entry.label != name else name
 
 
 def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
@@ -43,7 +36,7 @@ def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
             key="search",
             type="search",
             live="300ms",
-            placeholder="Customer, action or key",
+            placeholder="Customer, number, product or action",
             width=240,
             **shared,
         )
@@ -78,7 +71,7 @@ def draw_filters(people: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
+def draw_entry(entry: Entry, zone: str) -> None:
     """One entry in a drawer, every value before and after."""
 
     @st.dialog("Audit entry", width="large", position="right", icon=":material/history:")
@@ -87,11 +80,12 @@ def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
             {
                 "When": ui.moment(entry.at, zone),
                 "Who": entry.person,
-                "What": f"{change_words.field(entry.action)}: {object_name(entry, people)}",
+                "What": f"{change_words.field(entry.action)}: {object_name(entry)}",
                 "Entry": str(entry.id),
             },
             alt="The entry",
         )
+        draw_links(entry)
         if not entry.changes:
             ui.empty("This entry holds no values.", icon=":material/history:")
             return
@@ -111,14 +105,29 @@ def draw_entry(entry: Entry, zone: str, people: Mapping[int, str]) -> None:
     drawer()
 
 
-def draw_table(entries: list[Entry], zone: str, people: Mapping[int, str], key: str) -> None:
+def draw_links(entry: Entry) -> None:
+    """Where to look at what was changed."""
+    with st.container(horizontal=True):
+        if entry.object_type == "invoice" and entry.name is not None:
+            st.page_link(
+                "invoice.py", label=change_words.of(entry), icon=":material/receipt_long:",
+                query_params={"id": entry.object_id},
+            )  # fmt: skip
+        if entry.customer_id is not None:
+            st.page_link(
+                "customer.py", label=ui.escaped(entry.label), icon=":material/person:",
+                query_params={"id": str(entry.customer_id)},
+            )  # fmt: skip
+
+
+def draw_table(entries: list[Entry], zone: str, key: str) -> None:
     """The entries of a page; a click opens one."""
     rows = [
         {
             "at": ui.moment(entry.at, zone),
             "person": entry.person,
             "action": change_words.field(entry.action),
-            "object": object_name(entry, people),
+            "object": object_name(entry),
             "changes": change_words.change(entry),
         }
         for entry in entries
@@ -126,8 +135,8 @@ def draw_table(entries: list[Entry], zone: str, people: Mapping[int, str], key: 
     columns = {
         "at": ui.text_column("When", width=140),
         "person": ui.text_column("Who", width=120),
-        "action": ui.text_column("Action", width=130),
-        "object": ui.text_column("Object", width=220),
+        "action": ui.text_column("Action", width=120),
+        "object": ui.text_column("Object", width=260),
         "changes": ui.text_column("Before → after", width="large"),
     }
     event = ui.table(
@@ -136,7 +145,7 @@ def draw_table(entries: list[Entry], zone: str, people: Mapping[int, str], key: 
     cells = event.selection.cells
     if cells and st.session_state.get("audit_opened") != (key, cells[0]):
         st.session_state.audit_opened = (key, cells[0])
-        draw_entry(entries[cells[0][0]], zone, people)
+        draw_entry(entries[cells[0][0]], zone)
     elif not cells:
         st.session_state.pop("audit_opened", None)
 
@@ -161,7 +170,7 @@ def draw() -> None:
     if not entries:  # The page is beyond the last one: something else was filtered meanwhile.
         _to_first_page()
         st.rerun()
-    draw_table(entries, zone, people, key=f"audit_{page}_{abs(hash(tuple(filters.values())))}")
+    draw_table(entries, zone, key=f"audit_{page}_{abs(hash(tuple(filters.values())))}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"{ui.number((page - 1) * PAGE + 1)}–{ui.number((page - 1) * PAGE + len(entries))} of {ui.number(total)}"

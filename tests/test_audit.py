@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit
+from lib import audit, drafts, invoices
 from lib.auth import Role
+from pages.shared import change_words
+from tests import closes
 from tests.ledgers import JUNE, People
 
 
@@ -45,3 +47,32 @@ def test_who_was_faster_is_named_by_the_last_entry_of_the_object(conn: Connectio
     assert audit.overtaken(conn, "this draft", "invoice", 3, customer_id=7).startswith(
         "Somebody changed this draft, after"
     )
+
+
+@pytest.mark.row("B10")
+def test_what_was_changed_is_called_by_its_name_and_found_by_it(conn: Connection) -> None:
+    company = closes.issued(conn)
+    user_id = company.admin.id
+    issued = invoices.invoices_of(conn, company.with_users)[0]
+    draft = drafts.create(conn, company.with_ips, service_from=JUNE, service_until=JUNE, lines=[], user=company.finance)
+    gone = drafts.create(conn, company.with_ips, service_from=JUNE, service_until=JUNE, lines=[], user=company.finance)
+    drafts.remove(conn, gone, user=company.finance)
+    audit.record(conn, "edit", "price", 10**30, user_id=user_id)
+    audit.record(conn, "reset password", "staff", company.finance.id, user_id=user_id)
+
+    def found(search: str) -> set[tuple[str, str]]:
+        return {(change_words.of(one), one.action) for one in audit.entries(conn, search=search)[0]}
+
+    assert found(f" {(issued.number or '').lower()} ") == {(f"Invoice {issued.number}", "issue")}
+    assert {(f"Draft {draft}", "create draft"), (f"Draft {gone} (deleted)", "delete draft")} <= found("draft")
+    assert found("users") == {
+        ("Product Users", "create"), ("Price of Users", "set"), ("Booking Users", "book"),
+    }  # fmt: skip
+    assert ("Staff Fiona", "reset password") in found("fiona")
+    assert {("June 2026", "approve")} == {one for one in found("2026-06") if one[1] == "approve"}
+    assert (f"Price {10**30}", "edit") in found("edit")
+
+
+def test_a_search_is_no_pattern_for_numbers_either(conn: Connection) -> None:
+    closes.issued(conn)
+    assert audit.entries(conn, search="RE-2026-0000_")[1] == 0

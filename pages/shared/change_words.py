@@ -5,19 +5,51 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from lib import project_keys
 from lib.audit import Entry
 from pages.shared import ui
 
 LONGEST = 300
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# A day in a text, but none that is part of a file's name.
+_DAY = re.compile(r"(?<![\w-])\d{4}-\d{2}-\d{2}(?![\w.-])")
+_MONTH = re.compile(r"\d{4}-\d{2}(-01)?")
 # Abbreviations that a field's name holds in small letters.
-_SHORT = {"vat": "VAT", "id": "ID", "iban": "IBAN", "bic": "BIC", "de": "(German)", "en": "(English)", "ips": "IPs"}
+_SHORT = {
+    "vat": "VAT",
+    "id": "ID",
+    "iban": "IBAN",
+    "bic": "BIC",
+    "de": "(German)",
+    "en": "(English)",
+    "ips": "IPs",
+    "url": "URL",
+}
+# Of these there is one, whose key says nothing.
+_SINGLE = ("company", "keys", "mail server", "stripe account")
 
 
 def field(name: str) -> str:
     """valid_from → Valid from."""
     words = " ".join(_SHORT.get(word, word) for word in name.replace("_", " ").split())
     return words[:1].upper() + words[1:]
+
+
+def of(entry: Entry) -> str:
+    """What was changed, as people call it: Invoice RE-2026-00012, Price of User licences, a customer by its name."""
+    kind, name = entry.object_type, entry.name
+    if kind == "customer" and entry.label:
+        return entry.label
+    if kind in _SINGLE:
+        return field(kind)
+    if kind == "invoice" and not name:
+        return f"Draft {entry.object_id}" + (" (deleted)" if name is None else "")
+    if kind == "month" and _MONTH.fullmatch(entry.object_id):
+        return ui.month(date.fromisoformat(f"{entry.object_id[:7]}-01"))
+    if name is None:
+        return f"{field(kind)} {value(entry.object_id)}"
+    if kind in ("price", "purchase price"):
+        return f"{field(kind)} of {name}"
+    return f"{field(kind)} {project_keys.MASK if kind == 'project key' else ''}{name}"
 
 
 def value(stored: Any) -> str:
@@ -30,9 +62,14 @@ def value(stored: Any) -> str:
         return ui.day(stored)
     if isinstance(stored, bool):
         return "yes" if stored else "no"
-    if isinstance(stored, str) and _DAY.fullmatch(stored):
-        return ui.day(date.fromisoformat(stored))
-    return str(stored)
+    return _DAY.sub(_day, str(stored))
+
+
+def _day(found: re.Match[str]) -> str:
+    try:
+        return ui.day(date.fromisoformat(found[0]))
+    except ValueError:  # somebody typed what only looks like a day
+        return found[0]
 
 
 def change(entry: Entry) -> str:

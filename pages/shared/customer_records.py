@@ -185,7 +185,7 @@ def draw_changes(view: View) -> None:
         "at": ui.figure_column("When", width=150, pinned=True),
         "person": ui.text_column("Who", width=130),
         "action": ui.text_column("What", width=150),
-        "object": ui.text_column("Of", width=100),
+        "object": ui.text_column("Of", width=190),
         "changes": ui.text_column("Before → after", width=500),
     }
     rows = [
@@ -193,7 +193,7 @@ def draw_changes(view: View) -> None:
             "at": ui.moment(entry.at, view.zone),
             "person": entry.person,
             "action": entry.action.capitalize(),
-            "object": entry.object_type.capitalize(),
+            "object": "Customer" if entry.object_type == "customer" else change_words.of(entry),
             "changes": change_words.change(entry),
         }
         for entry in found

@@ -1,12 +1,10 @@
 """What happened to a document, at the end of its page, from the audit log (rows S3, B10)."""
 
-from typing import Any
-
 import streamlit as st
 
 from lib import audit, settings
 from lib.invoices import Invoice
-from pages.shared import session, ui
+from pages.shared import change_words, session, ui
 
 HISTORY = 50
 
@@ -21,7 +19,7 @@ def draw(document: Invoice) -> None:
         again = any(entry.action == "draft unbilled" for entry in entries)
         approval = None if document.month is None or again else audit.approval(conn, document.month)
         zone = settings.company(conn).timezone
-    rows = [_row(entry, _changed(entry), zone) for entry in entries]
+    rows = [_row(entry, change_words.change(entry), zone) for entry in entries]
     if approval is not None:
         rows.append(_row(approval, f"The close of {ui.month(document.month)} drafted this document.", zone))
     with st.expander(f"History ({len(rows)})", icon=":material/history:", key="invoice_history"):
@@ -45,13 +43,3 @@ def _row(entry: audit.Entry, changes: str, zone: str) -> dict[str, str]:
         "action": entry.action.capitalize(),
         "changes": changes,
     }
-
-
-def _changed(entry: audit.Entry) -> str:
-    return "; ".join(
-        f"{name.replace('_', ' ')}: {_side(before)} → {_side(after)}" for name, (before, after) in entry.changes.items()
-    )
-
-
-def _side(value: Any) -> str:
-    return ui.NOTHING if value in (None, "") else str(value)
