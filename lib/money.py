@@ -22,9 +22,10 @@ def parse(text: str, *, decimals: int = 2, field: str | None = None, negative: b
     """The amount that was typed: 1.234,56 and 1,234.56 are the same. Raises Invalid in words.
 
     The last of two different separators is the decimal one. A single separator before exactly
-    three digits can be meant either way (1.234), and a slip would be a thousandfold: it is refused.
+    three digits can be meant either way (1.234), and a slip would be a thousandfold: it is refused. A minus may be
+    that of the pages (−), from where amounts are copied.
     """
-    typed = (text or "").strip().replace("€", "").replace("\u00a0", " ").strip()
+    typed = (text or "").strip().replace("€", "").replace("\u00a0", " ").replace("−", "-").strip()
     if not typed:
         raise Invalid("Enter an amount.", field=field)
     if not re.fullmatch(r"[+-]?[\d.,' ]*\d", typed) or len(typed) > 40:

@@ -54,6 +54,7 @@ def test_negative_amounts_only_where_they_make_sense() -> None:
     with pytest.raises(Invalid, match="negative"):
         money.parse("-1")
     assert money.parse("-1.234,50", negative=True) == Decimal("-1234.50")
+    assert money.parse("−1.234,50", negative=True) == Decimal("-1234.50")
 
 
 def test_too_large_is_refused() -> None:

@@ -366,7 +366,7 @@ def test_adjustments_are_listed_and_added_by_finance(billed: str, open_page: Ope
     change(adjustments.add, int(billed), role=Role.FINANCE, **given)
     app = open_tab(open_page, billed, "Adjustments", Role.FINANCE)
     row = table(app)[0]
-    assert (row["month"], row["meant"], row["text"], row["amount"]) == ("June 2026", "May 2026", "Setup", "-12.50")
+    assert (row["month"], row["meant"], row["text"], row["amount"]) == ("June 2026", "May 2026", "Setup", "−12.50")
     assert "adjustment_add" in keys(app)
     assert "adjustment_add" not in keys(open_tab(open_page, billed, "Adjustments", Role.SALES))
     lines = table(open_tab(open_page, billed, "Forecast"))

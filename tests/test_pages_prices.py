@@ -86,7 +86,7 @@ def test_a_list_price_is_reviewed_and_saved(shop: Shop, open_page: OpenPage) -> 
     page.button(key=f"list_{shop.product_id}_review").click()
     page.run()
     # Both have at least 40 IPs of the first range: 50 × 0.20 and 40 × 0.20 less.
-    assert [metric.value for metric in page.metric] == ["2", "540.00", "522.00", "-18.00"]
+    assert [metric.value for metric in page.metric] == ["2", "540.00", "522.00", "−18.00"]
     page.button(key="review_save").click().run()
     with db.transaction() as conn:
         newest = prices.versions(conn, shop.product_id)[0]

@@ -215,10 +215,10 @@ def test_the_review_lists_who_changes_and_the_save_keeps_it(shop: Shop, open_pag
     page = review(type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1.00"}}))
     assert not page.exception
     totals = [metric.value for metric in page.metric][-4:]
-    assert totals == ["1", "460.00", "450.00", "-10.00"]
+    assert totals == ["1", "460.00", "450.00", "−10.00"]
     table = next(frame.value for frame in page.dataframe if "difference" in frame.value)
     assert table[["before", "after", "difference"]].to_numpy().tolist() == [
-        ["460.00", "450.00", "-10.00"],
+        ["460.00", "450.00", "−10.00"],
         ["60.00", "60.00", "own price, not touched"],
     ]
     assert any("1 more customer of this product: the same amount" in caption.value for caption in page.caption)

@@ -1,7 +1,6 @@
 """What the month close shows before a month is approved: totals, deadline, exceptions."""
 
 from datetime import date
-from decimal import Decimal
 
 import streamlit as st
 
@@ -39,7 +38,7 @@ def draw_totals(preview: Preview, currency: str) -> None:
     change = preview.net - preview.previous_net
     with st.grid(4, gap="small"):
         st.metric(
-            f"Net ({currency})", ui.money(preview.net), signed(change) if preview.previous_net else None,
+            f"Net ({currency})", ui.money(preview.net), f"{change:+,.2f}" if preview.previous_net else None,
             delta_description="vs. month before", border=True, height="stretch",
         )  # fmt: skip
         st.metric("Documents", f"{preview.documents:,}", border=True, height="stretch")
@@ -54,7 +53,7 @@ def draw_totals(preview: Preview, currency: str) -> None:
             "charges": f"{one.charges:,}",
             "amount": ui.money(one.amount),
             "previous": ui.money(one.previous),
-            "change": ui.NOTHING if one.amount is None else signed(one.amount - one.previous),
+            "change": ui.signed(None if one.amount is None else one.amount - one.previous),
         }
         for one in preview.by_product
     ]
@@ -73,11 +72,6 @@ def draw_totals(preview: Preview, currency: str) -> None:
             on_select=lambda: _open_product(names, preview.month), selection_mode="single-cell",
         )  # fmt: skip
         st.caption("A click opens what an amount is the sum of, by customer, in the Cost Overview.")
-
-
-def signed(value: Decimal) -> str:
-    """An amount with its sign: +12.00."""
-    return f"{'+' if value > 0 else ''}{ui.money(value)}"
 
 
 def draw_exceptions(preview: Preview, today: date, currency: str) -> None:

@@ -93,8 +93,8 @@ def escaped(text: str) -> str:
 
 
 def money(value: Decimal | None) -> str:
-    """1,234.56, or – where there is no amount. The currency stands once, in the heading or label."""
-    return amounts.shown(value)
+    """1,234.56 or −1,234.56, or – where there is no amount. The currency stands once, in the heading or label."""
+    return amounts.shown(value).replace("-", "−")
 
 
 def charge(value: Decimal | None) -> str:
