@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, text, update
 
-from lib import audit, charges, customers, fields, periods, vat
+from lib import audit, charges, customers, fields, money, periods, vat
 from lib.auth import Permission, User, require
 from lib.clock import month_of
 from lib.customer_states import Action
@@ -52,7 +52,7 @@ def add(
     customer_id: int,
     *,
     text: str,
-    amount: Decimal,
+    amount: Decimal | str,
     month_meant: date,
     reason: str,
     month: date | None = None,
@@ -64,8 +64,8 @@ def add(
     """Charge (or, negative, credit) a billed customer an amount in an open month. Returns its id.
 
     `month` is the one it is charged in, the first open one by default. `month_meant` is the one
-    that it belongs to, and prints as its service period: its last day decides the VAT rate. What is exempt prints its
-    reason, in the customer's language.
+    that it belongs to, and prints as its service period: its last day decides the VAT rate. An amount may be given as
+    it was typed. What is exempt prints its reason, in the customer's language.
     """
     require(user, Permission.EDIT_ADJUSTMENTS)
     once(conn, request_key)
@@ -77,16 +77,17 @@ def add(
         raise Conflict(f"{customer.name} is a test customer and has no charges.")
     if month_of(month_meant) > month:
         raise Invalid("The month meant lies ahead of the month it is charged in.", field="month_meant")
-    why_exempt = fields.line(exempt_reason, field="exempt_reason", label="The reason of the exemption")
-    values = {
-        "text": fields.line(text, field="text", label="The text", required=True),
-        "reason": fields.line(reason, field="reason", label="The reason", required=True),
-        "amount": _checked_amount(amount),
-        "month": month,
-        "month_meant": month_of(month_meant),
-        "vat_treatment": vat.treatment(vat_treatment, why_exempt),
-        "exempt_reason": why_exempt,
-    }
+    with fields.all_of() as check:
+        why_exempt = check(fields.line, exempt_reason, field="exempt_reason", label="The reason of the exemption")
+        values = {
+            "text": check(fields.line, text, field="text", label="The text", required=True),
+            "reason": check(fields.line, reason, field="reason", label="The reason", required=True),
+            "amount": check(_checked_amount, amount),
+            "month": month,
+            "month_meant": month_of(month_meant),
+            "vat_treatment": check(vat.treatment, vat_treatment, why_exempt),
+            "exempt_reason": why_exempt,
+        }
     with conflicts(periods.REFUSALS):
         adjustment_id: int = conn.execute(
             insert(adjustments)
@@ -122,7 +123,8 @@ def withdraw(conn: Connection, adjustment_id: int, *, user: User) -> None:
     )
 
 
-def _checked_amount(amount: Decimal) -> Decimal:
+def _checked_amount(given: Decimal | str) -> Decimal:
+    amount = given if isinstance(given, Decimal) else money.parse(given, field="amount", negative=True)
     if amount == 0:
         raise Invalid("The amount is 0.00: there is nothing to adjust.", field="amount")
     if amount != amount.quantize(CENT):

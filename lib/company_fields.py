@@ -55,7 +55,8 @@ _WEBSITE = re.compile(r"(https?://)?[^\s/?#@]+\.[^\s/?#@.]{2,}(/\S*)?", re.IGNOR
 
 def checked(changes: Mapping[str, Any], *, country: str) -> dict[str, Any]:
     """The company's typed values, in the form they are stored. Raises Invalid at the field."""
-    return {name: _checked_field(name, value, country=country) for name, value in changes.items()}
+    with fields.all_of() as check:
+        return {name: check(_checked_field, name, value, country=country) for name, value in changes.items()}
 
 
 @cache
@@ -80,21 +81,29 @@ def time_zones() -> list[str]:
 
 def checked_series(*, prefix: str, digits: Any) -> dict[str, Any]:
     """Prefix and number of digits of a series."""
-    plain = fields.line(prefix, field="prefix", label="The prefix", required=True, longest=10).upper()
+    with fields.all_of() as check:
+        return {
+            "prefix": check(_prefix, prefix),
+            "digits": check(fields.whole, digits, field="digits", label="The number of digits", lowest=3, highest=10),
+        }
+
+
+def _prefix(typed: str) -> str:
+    plain = fields.line(typed, field="prefix", label="The prefix", required=True, longest=10).upper()
     if not re.fullmatch(r"[A-Z0-9-]{1,10}", plain):
         raise Invalid("A prefix has only letters A–Z, digits and hyphens.", field="prefix")
-    return {
-        "prefix": plain,
-        "digits": fields.whole(digits, field="digits", label="The number of digits", lowest=3, highest=10),
-    }
+    return plain
 
 
 def checked_article(*, name: str, number: str) -> dict[str, Any]:
     """Name and number of the self-service article, by their columns; refused at `name` and `number`."""
     checked_values = {}
-    for field, value in (("name", name), ("number", number)):
-        column = f"self_service_article_{field}"
-        checked_values[column] = fields.line(value, field=field, label=_LINES[column], longest=_LONGEST[column])
+    with fields.all_of() as check:
+        for field, value in (("name", name), ("number", number)):
+            column = f"self_service_article_{field}"
+            checked_values[column] = check(
+                fields.line, value, field=field, label=_LINES[column], longest=_LONGEST[column]
+            )
     return checked_values
 
 

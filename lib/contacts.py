@@ -135,7 +135,8 @@ def forget(conn: Connection, customer_id: int) -> int:
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """All fields of a contact, checked and in the form they are stored. Raises Invalid at the field."""
-    values = {name: checked_field(name, value) for name, value in given.items()}
+    with fields.all_of() as check:
+        values = {name: check(checked_field, name, value) for name, value in given.items()}
     if values["is_billing"] and not values["email"]:
         raise Invalid("The billing contact needs an e-mail address: documents go there.", field="email")
     return values

@@ -107,25 +107,37 @@ def checked(changes: Mapping[str, Any], *, before: Mapping[str, Any], today: dat
 
     `before` holds the row's present values, by column; it is empty for a new customer.
     """
-    values = {name: checked_field(name, value) for name, value in changes.items()}
-    return values | together(values, before=before, today=today)
+    with fields.all_of() as check:
+        values = {name: check(checked_field, name, value) for name, value in changes.items()}
+        refused = {refusal.field for refusal in check.refusals}
+        readable = {name: value for name, value in values.items() if name not in refused}
+        derived = check(together, readable, before=before, today=today)
+    return values | derived
 
 
 def together(values: Mapping[str, Any], *, before: Mapping[str, Any], today: date) -> dict[str, Any]:
     """What follows from checked values with those beside them (LINKED). Raises Invalid at the field."""
-    derived: dict[str, Any] = {}
-    country = values.get("country", before.get("country", "DE"))
-    if "vat_id" in values or "country" in values:
-        typed = values.get("vat_id", before.get("vat_id", ""))
-        derived["vat_id"], derived["vat_id_valid"] = vat.checked(typed, country=country)
-        derived["vat_id_checked_on"] = today if derived["vat_id"] else None
+    after = dict(before) | dict(values)
+    with fields.all_of() as check:
+        derived = check(_vat_id, values, before=before, today=today)
+        check(_require_tenant_type, values, before=before)
+        if after.get("separate_billing"):
+            for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
+                check(fields.line, after.get(name), field=name, label=LINES[name], required=True)
+    return derived
+
+
+def _vat_id(values: Mapping[str, Any], *, before: Mapping[str, Any], today: date) -> dict[str, Any]:
+    if "vat_id" not in values and "country" not in values:
+        return {}
+    typed, country = values.get("vat_id", before.get("vat_id", "")), values.get("country", before.get("country", "DE"))
+    number, valid = vat.checked(typed, country=country)
+    return {"vat_id": number, "vat_id_valid": valid, "vat_id_checked_on": today if number else None}
+
+
+def _require_tenant_type(values: Mapping[str, Any], *, before: Mapping[str, Any]) -> None:
     if before.get("tenant_type") == "commercial" and values.get("tenant_type", "commercial") != "commercial":
         raise Invalid("A commercial tenant never becomes another type again.", field="tenant_type")
-    after = dict(before) | dict(values)
-    if after.get("separate_billing"):
-        for name in ("billing_name", "billing_street", "billing_postcode", "billing_city"):
-            fields.line(after.get(name), field=name, label=LINES[name], required=True)
-    return derived
 
 
 def _checked_service(name: str, value: Any) -> Any:

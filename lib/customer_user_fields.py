@@ -19,20 +19,21 @@ _SURNAME = re.compile(r"(?<=\s)(?:[^\W\dA-ZÄÖÜ]\S*\s)*\S+$")
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """The typed values in the form they are stored. Raises Invalid at the field, and for any other field."""
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in EDITABLE:
-            raise Invalid("Of a user only salutation, first name, surname and e-mail can be changed.", field=name)
-        if name == "email":
-            # In small letters, so that it is one login however it is typed.
-            values[name] = fields.email(value, field=name, required=True).lower()
-        elif name == "salutation":
-            typed = str(value or "").strip().lower()
-            values[name] = fields.one_of(_ALSO.get(typed, typed), SALUTATIONS, field=name, label="Salutation")
-        else:
-            label = "The first name" if name == "first_name" else "The surname"
-            values[name] = fields.line(value, field=name, label=label, longest=100)
-    return values
+    with fields.all_of() as check:
+        return {name: check(_checked_field, name, value) for name, value in given.items()}
+
+
+def _checked_field(name: str, value: Any) -> str:
+    if name not in EDITABLE:
+        raise Invalid("Of a user only salutation, first name, surname and e-mail can be changed.", field=name)
+    if name == "email":
+        # In small letters, so that it is one login however it is typed.
+        return fields.email(value, field=name, required=True).lower()
+    if name == "salutation":
+        typed = str(value or "").strip().lower()
+        return fields.one_of(_ALSO.get(typed, typed), SALUTATIONS, field=name, label="Salutation")
+    label = "The first name" if name == "first_name" else "The surname"
+    return fields.line(value, field=name, label=label, longest=100)
 
 
 def shown(name: str, value: Any) -> Any:

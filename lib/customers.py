@@ -16,6 +16,7 @@ from lib import (
     audit,
     customer_fields,
     customer_states,
+    fields,
     lifecycles,
     payment_methods,
     periods,
@@ -168,11 +169,12 @@ def _create(
     user: User | None,
 ) -> int:
     start = max(today, periods.hold_open_month(conn))
-    values = customer_fields.checked({"name": ""} | dict(details), before={}, today=today)
+    with fields.all_of() as check:
+        values = check(customer_fields.checked, {"name": ""} | dict(details), before={}, today=today)
+        check(require_end_date, ends_on, billed=billed, earliest=start)
     values |= _as_vies_said(conn, {}, values)
     values |= payment_methods.of_new(conn, values)
     values["tenant_type"] = tenant_type_of_new(values.get("tenant_type"), billed=billed)
-    require_end_date(ends_on, billed=billed, earliest=start)
     # Not RETURNING, which reads: who registers may read the row once its id is known (`portal_role`).
     conn.execute(
         insert(customers)

@@ -110,15 +110,17 @@ def edit(
     if before.month is not None or before.advance_period:
         service_from, service_until = before.service_from, before.service_until
     _require_period(service_from, service_until)
-    values: dict[str, Any] = {
-        "intro": fields.block(intro, field="intro", label="The text above the lines"),
-        "closing": fields.block(closing, field="closing", label="The text below the lines"),
-        "purchase_order": fields.line(purchase_order, field="purchase_order", label="The purchase-order reference"),
-        "due_on": due_on,
-        "service_from": service_from,
-        "service_until": service_until,
-    }
-    checked = _checked(lines)
+    with fields.all_of() as check:
+        order = "The purchase-order reference"
+        values: dict[str, Any] = {
+            "intro": check(fields.block, intro, field="intro", label="The text above the lines"),
+            "closing": check(fields.block, closing, field="closing", label="The text below the lines"),
+            "purchase_order": check(fields.line, purchase_order, field="purchase_order", label=order),
+            "due_on": due_on,
+            "service_from": service_from,
+            "service_until": service_until,
+        }
+        checked = check(_checked, lines)
     conn.execute(update(invoices).where(invoices.c.id == invoice_id).values(version=version + 1, **values))
     conn.execute(delete(invoice_lines).where(invoice_lines.c.invoice_id == invoice_id, ~invoice_lines.c.from_close))
     _write_lines(conn, invoice_id, checked)

@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pycountry
 
@@ -19,6 +20,34 @@ _HTTPS = re.compile(r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(?:
 # Of whole numbers.
 MOST = 10_000_000
 EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Check:
+    """Calls a check and keeps its refusal, so that the next value is looked at, too."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Invalid] = []
+
+    def __call__(self, check: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What the check returns; None where it refuses, which nobody gets to see: `all_of` raises."""
+        try:
+            return check(*args, **kwargs)
+        except Invalid as refusal:
+            self.refusals.append(refusal)
+            return None  # type: ignore[return-value]
+
+
+@contextmanager
+def all_of() -> Iterator[Check]:
+    """Check several values: whoever typed them is told of all that can't be saved at once. Raises Invalid."""
+    check = Check()
+    yield check
+    if check.refusals:
+        raise Invalid.joined(check.refusals)
 
 
 def line(value: Any, *, field: str, label: str, required: bool = False, longest: int = LONGEST) -> str:

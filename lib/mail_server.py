@@ -148,26 +148,31 @@ def reseal(conn: Connection) -> int:
 
 def _checked(changes: Mapping[str, Any], before: MailServer) -> dict[str, Any]:
     given = {name: changes.get(name, getattr(before, name)) for name in _FIELDS}
-    host = fields.line(given["host"], field="host", label="The mail server's name", longest=253).lower()
-    return {
-        "host": _host(host),
-        "port": fields.whole(given["port"], field="port", label="The port", lowest=1, highest=65_535),
-        "security": fields.one_of(given["security"], SECURITIES, field="security", label="Encryption"),
-        "username": fields.line(given["username"], field="username", label="The user name"),
-        "sender_address": fields.email(
-            given["sender_address"], field="sender_address", label="The sender's address", required=bool(host)
-        ),
-        "sender_name": fields.line(given["sender_name"], field="sender_name", label="The sender's name", longest=100),
-    }
+    with fields.all_of() as check:
+        return {
+            "host": check(_host, given["host"]),
+            "port": check(fields.whole, given["port"], field="port", label="The port", lowest=1, highest=65_535),
+            "security": check(fields.one_of, given["security"], SECURITIES, field="security", label="Encryption"),
+            "username": check(fields.line, given["username"], field="username", label="The user name"),
+            "sender_address": check(_sender, given["sender_address"], required=bool(given["host"])),
+            "sender_name": check(
+                fields.line, given["sender_name"], field="sender_name", label="The sender's name", longest=100
+            ),
+        }
 
 
 _FIELDS = ("host", "port", "security", "username", "sender_address", "sender_name")
 
 
-def _host(typed: str) -> str:
+def _host(given: str) -> str:
+    typed = fields.line(given, field="host", label="The mail server's name", longest=253).lower()
     if typed and not _HOST.fullmatch(typed) and not _is_address(typed):
         raise Invalid(f"“{typed[:60]}” is not a server's name. Write it like mail.company.example.", field="host")
     return typed
+
+
+def _sender(given: str, *, required: bool) -> str:
+    return fields.email(given, field="sender_address", label="The sender's address", required=required)
 
 
 def _require_sensible(values: Mapping[str, Any], before: MailServer, *, keeps: bool, password: str) -> None:

@@ -173,10 +173,13 @@ def reset(conn: Connection, kind: str, language: str, *, version: int, user: Use
 
 def checked(kind: str, *, subject: str, body: str) -> dict[str, str]:
     """Subject and body as they are stored. Raises Invalid at the field that names a place which isn't there."""
-    values = {
-        "subject": fields.line(subject, field="subject", label="The subject", required=True, longest=LONGEST_SUBJECT),
-        "body": fields.block(body, field="body", label="The text", required=True, longest=LONGEST_BODY),
-    }
+    with fields.all_of() as check:
+        values = {
+            "subject": check(
+                fields.line, subject, field="subject", label="The subject", required=True, longest=LONGEST_SUBJECT
+            ),
+            "body": check(fields.block, body, field="body", label="The text", required=True, longest=LONGEST_BODY),
+        }
     places = KINDS[kind].places
     for name, value in values.items():
         allowed = [place for place in places if name == "body" or place not in _LINK]

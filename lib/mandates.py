@@ -84,14 +84,15 @@ def add(
     require(user, Permission.EDIT_CUSTOMERS)
     once(conn, request_key)
     customer = customers.held_for_change(conn, customer_id)
-    number = checked_iban(iban)
-    values: dict[str, Any] = {
-        "reference": _checked_reference(reference) or _next_reference(conn, customer),
-        "holder": fields.line(holder, field="holder", label="The account holder", required=True, longest=70),
-        "bic": _checked_bic(bic, number),
-        "signed_on": _checked_day(signed_on, today),
-        "iban_ending": number[-SHOWN:],
-    }
+    with fields.all_of() as check:
+        number = check(checked_iban, iban)
+        values: dict[str, Any] = {
+            "reference": check(_checked_reference, reference),
+            "holder": check(fields.line, holder, field="holder", label="The account holder", required=True, longest=70),
+            "signed_on": check(_checked_day, signed_on, today),
+        }
+    values["reference"] = values["reference"] or _next_reference(conn, customer)
+    values |= {"bic": _checked_bic(bic, number), "iban_ending": number[-SHOWN:]}
     sealed = vault.sealed(number, about=_about(values["reference"]))
     taken = {
         "mandates_one_valid_key": f"{customer.name} has a mandate that is valid. Revoke it before you enter another.",

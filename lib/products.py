@@ -36,6 +36,13 @@ MEASURES = {
 }
 # Why it is exempt, by the language in which it is printed.
 REASONS = {"exempt_reason_de": "German", "exempt_reason_en": "English"}
+_LINES = {
+    "name_de": "The German name",
+    "name_en": "The English name",
+    "unit_de": "The German unit",
+    "unit_en": "The English unit",
+    "article_number": "The article number",
+}
 # `billing-rules`, What a month costs: the defaults of users, options and IPs.
 DEFAULT_MEASURE = {"users": "peak", "option": "daily", "ips": "daily", "plan": "daily", "module": "daily"}
 
@@ -105,9 +112,12 @@ def add(
     require(user, Permission.EDIT_PRODUCTS)
     once(conn, request_key)
     fields.one_of(kind, {name: KINDS[name] for name in BOOKABLE}, field="kind", label="Kind")
-    values = _checked({"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]} | dict(details), kind=kind)
+    defaults = {"name_de": "", "name_en": "", "measure": DEFAULT_MEASURE[kind]}
+    with fields.all_of() as check:
+        code = check(fields.line, code, field="code", label="The code", required=True, longest=40)
+        values = check(_checked, defaults | dict(details), kind=kind)
     values |= _taxed(values, stored={})
-    code = fields.line(code, field="code", label="The code", required=True, longest=40).lower()
+    code = code.lower()
     refusals = {
         "products_code_key": f"There is already a product with the code {code}.",
         "products_single_kind_idx": f"There is already a product of the kind {KINDS[kind]}.",
@@ -160,37 +170,30 @@ def _closed_charges(conn: Connection, product_id: int) -> bool:
 
 
 def _checked(changes: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
-    labels = {
-        "name_de": "The German name",
-        "name_en": "The English name",
-        "unit_de": "The German unit",
-        "unit_en": "The English unit",
-        "article_number": "The article number",
-    }
-    values: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name in labels:
-            required = name.startswith("name_")
-            values[name] = fields.line(value, field=name, label=labels[name], required=required, longest=120)
-        elif name in ("description_de", "description_en"):
-            values[name] = fields.block(value, field=name, label="The description")
-        elif name == "measure":
-            values[name] = fields.one_of(value, MEASURES, field=name, label="Measure")
-        elif name == "position":
-            values[name] = fields.whole(value, field=name, label="The position", highest=9999)
-        elif name == "on_sale":
-            values[name] = bool(value)
-        elif name == "revenue_account":
-            values[name] = _account(value)
-        elif name == "vat_treatment":
-            values[name] = fields.one_of(value, vat.TREATMENTS, field=name, label="VAT")
-        elif name in REASONS:
-            values[name] = fields.line(value, field=name, label=f"The reason in {REASONS[name]}")
-        elif name in ("test_days", "yearly_price"):
-            values[name] = _in_advance(name, value, kind=kind)
-        else:
-            raise Invalid(f"A product has no field {name}.", field=name)
-    return values
+    with fields.all_of() as check:
+        return {name: check(_checked_field, name, value, kind=kind) for name, value in changes.items()}
+
+
+def _checked_field(name: str, value: Any, *, kind: str) -> Any:
+    if name in _LINES:
+        return fields.line(value, field=name, label=_LINES[name], required=name.startswith("name_"), longest=120)
+    if name in ("description_de", "description_en"):
+        return fields.block(value, field=name, label="The description")
+    if name == "measure":
+        return fields.one_of(value, MEASURES, field=name, label="Measure")
+    if name == "position":
+        return fields.whole(value, field=name, label="The position", highest=9999)
+    if name == "on_sale":
+        return bool(value)
+    if name == "revenue_account":
+        return _account(value)
+    if name == "vat_treatment":
+        return fields.one_of(value, vat.TREATMENTS, field=name, label="VAT")
+    if name in REASONS:
+        return fields.line(value, field=name, label=f"The reason in {REASONS[name]}")
+    if name in ("test_days", "yearly_price"):
+        return _in_advance(name, value, kind=kind)
+    raise Invalid(f"A product has no field {name}.", field=name)
 
 
 def _taxed(values: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, str]:

@@ -119,11 +119,12 @@ def _require_enabled(conn: Connection) -> str:
 
 def _checked(company: Mapping[str, str], person: Mapping[str, str], *, today: date) -> dict[str, Any]:
     """The customer's data, with the contact that the person is."""
-    fields.email(person["email"], field="email", required=True)
-    for name, label in (("first_name", "The first name"), ("surname", "The surname")):
-        fields.line(person[name], field=name, label=label, required=True, longest=100)
-    for name, label in _LABELS.items():
-        fields.line(company[name], field=name, label=label, required=True)
+    with fields.all_of() as check:
+        check(fields.email, person["email"], field="email", required=True)
+        for name, label in (("first_name", "The first name"), ("surname", "The surname")):
+            check(fields.line, person[name], field=name, label=label, required=True, longest=100)
+        for name, label in _LABELS.items():
+            check(fields.line, company[name], field=name, label=label, required=True)
     details: dict[str, Any] = {name: company[name] for name in COMPANY}
     details["contact_name"] = f"{person['first_name'].strip()} {person['surname'].strip()}"
     details["contact_email"] = person["email"]

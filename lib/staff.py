@@ -232,16 +232,12 @@ def change_own_password(
 
 def _checked(*, username: str, name: str, role: str, password: str | None, email: str) -> dict[str, Any]:
     username, name = username.strip().lower(), name.strip()
-    if not _USERNAME.fullmatch(username):
-        raise Invalid(
-            "A user name has 2 to 64 characters: letters a to z, digits and . _ @ - (first a letter or digit).",
-            field="username",
-        )
-    if not name or len(name) > 200 or not name.isprintable():
-        raise Invalid("Enter the person's name, up to 200 characters on one line.", field="name")
-    address = _email(email, required=password is None)
-    if password is not None:
-        passwords.require_good(password, username=username, field="password")
+    with fields.all_of() as check:
+        check(_require_username, username)
+        check(_require_name, name)
+        address = check(_email, email, required=password is None)
+        if password is not None:
+            check(passwords.require_good, password, username=username, field="password")
     return {
         "username": username,
         "name": name,
@@ -249,6 +245,19 @@ def _checked(*, username: str, name: str, role: str, password: str | None, email
         "email": address,
         "password_hash": passwords.hashed(password) if password is not None else passwords.unknown(),
     }
+
+
+def _require_username(username: str) -> None:
+    if not _USERNAME.fullmatch(username):
+        raise Invalid(
+            "A user name has 2 to 64 characters: letters a to z, digits and . _ @ - (first a letter or digit).",
+            field="username",
+        )
+
+
+def _require_name(name: str) -> None:
+    if not name or len(name) > 200 or not name.isprintable():
+        raise Invalid("Enter the person's name, up to 200 characters on one line.", field="name")
 
 
 def _email(typed: str, *, required: bool = False) -> str:

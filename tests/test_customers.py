@@ -260,6 +260,26 @@ def test_a_choice_that_does_not_exist_is_refused(conn: Connection, people: Peopl
     assert refused.value.field == field
 
 
+def test_a_test_without_a_name_and_an_end_lacks_both(conn: Connection, people: People) -> None:
+    with pytest.raises(Invalid) as refused:
+        customers.create(conn, details={}, billed=False, ends_on=None, today=TODAY, user=people[Role.SALES])
+    assert refused.value.at == {"name": "The name is required.", "ends_on": "A test needs an end date."}
+
+
+def test_all_that_is_wrong_is_refused_at_once(conn: Connection, people: People) -> None:
+    details = {
+        "name": " ", "street": "x" * 201, "country": "DE", "vat_id": "DE136695975", "contact_email": "nobody",
+        "separate_billing": True, "billing_name": "Buchhaltung", "city": "Köln",
+    }  # fmt: skip
+    with pytest.raises(Invalid, match=r"The name is required. The street is too long.*The billing city") as refused:
+        customers.create(conn, details=details, billed=True, ends_on=None, today=TODAY, user=people[Role.SALES])
+    assert refused.value.field == "name"
+    assert set(refused.value.at) == {
+        "name", "street", "vat_id", "contact_email", "billing_street", "billing_postcode", "billing_city",
+    }  # fmt: skip
+    assert refused.value.at["contact_email"] == "“nobody” is not an e-mail address. Write it like name@company.example."
+
+
 @pytest.mark.parametrize("field", ["phase", "number", "version", "billed_from", "active", "id"])
 def test_a_form_reaches_no_column_that_has_its_own_action(conn: Connection, people: People, field: str) -> None:
     with pytest.raises(Invalid, match="no field"):

@@ -536,6 +536,17 @@ def test_a_refusal_stands_at_its_field(billed: str, open_page: OpenPage, field: 
         assert customers.customer(conn, int(billed)).version == 1
 
 
+def test_all_refusals_of_a_form_are_told_at_once(billed: str, open_page: OpenPage) -> None:
+    app = open_tab(open_page, billed, "Data", Role.SALES)
+    for name, typed in (("street", "x" * 300), ("contact_email", "ada"), ("vat_id", "DE1")):
+        app.text_input(key=f"data_{name}").set_value(typed)
+    save(app)
+    told = [one.value.replace("\\", "") for one in app.markdown if one.value.startswith(":red[")]
+    for sentence in ("The street is too long: 300 characters", "“ada” is not an e-mail", "DE1 is not a valid VAT ID"):
+        assert len([one for one in told if sentence in one]) == 1
+        assert sentence in app.error[0].value.replace("\\", "")
+
+
 @pytest.mark.parametrize(
     ("tab", "opens", "field", "saves", "typed", "sentence"),
     [

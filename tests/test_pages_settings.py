@@ -110,6 +110,13 @@ def test_bad_input_gets_a_sentence_at_its_field_and_stays(
     assert company() == before
 
 
+def test_all_that_a_form_lacks_is_told_at_once(open_page: OpenPage) -> None:
+    page = section(open_page("settings.py"), "Bank and tax")
+    fill(page, "bank", iban="DE00", bic="<b>", payment_days="-1")
+    told = "".join(one.value.replace("\\", "") for one in page.markdown if ":red[" in one.value)
+    assert "not an IBAN" in told and "not a BIC" in told and "between 0 and 365" in told
+
+
 def test_texts_are_saved(open_page: OpenPage) -> None:
     page = section(open_page("settings.py"), "Texts")
     page.text_area(key="texts_intro_de").set_value("Guten Tag,\nwir berechnen:")

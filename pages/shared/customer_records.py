@@ -2,16 +2,14 @@
 
 from datetime import date
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import streamlit as st
 
-from lib import adjustments, audit, clock, invoice_mails, invoices, money, vat
+from lib import adjustments, audit, clock, invoice_mails, invoices, vat
 from lib.adjustments import Adjustment
 from lib.auth import Permission
 from lib.customer_states import Action
-from lib.db import Connection
 from pages.shared import change_words, documents, forms, invoice_mail, session, ui
 from pages.shared.customer_view import View
 
@@ -114,11 +112,7 @@ def _new(view: View, first_open: date) -> None:
 def _add(customer_id: int, request_key: UUID) -> None:
     typed = forms.typed(FORM, ("text", "amount", "month_meant", "vat_treatment", "exempt_reason", "reason"))
 
-    def action(conn: Connection, **given: Any) -> int:
-        amount = money.parse(typed["amount"], field="amount", negative=True)
-        return adjustments.add(conn, customer_id, **(typed | given | {"amount": amount}))
-
-    forms.save(FORM, action, request_key=request_key, success="The adjustment is added.")
+    forms.save(FORM, adjustments.add, customer_id, **typed, request_key=request_key, success="The adjustment is added.")
 
 
 # ---------------------------------------------------------------------------------- invoices

@@ -127,8 +127,8 @@ def carry_out(act: Callable[[], Any], *, name: str, success: str) -> bool:
         st.session_state[_OUTCOME] = Outcome("success", success)
         return False
     except BillingError as refusal:
-        if isinstance(refusal, Invalid) and refusal.field:
-            st.session_state[_FIELDS] = {refusal.field: str(refusal)}
+        if isinstance(refusal, Invalid):
+            st.session_state[_FIELDS] = refusal.at
         st.session_state[_OUTCOME] = Outcome("error", str(refusal))
         return False
     except Exception:
