@@ -1,6 +1,5 @@
 """One customer: its data, contract, bookings, costs, documents and history (rows N3–N9, S1)."""
 
-from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -25,6 +24,7 @@ from pages.shared import (
     customer_view,
     customer_warnings,
     session,
+    tabs,
     ui,
 )
 from pages.shared.customer_view import View
@@ -52,11 +52,7 @@ SECTIONS = {
     "Notes": customer_notes.draw,
     "Change log": customer_records.draw_changes,
 }
-# Drawn on out of sight once they were open: Streamlit forgets what is typed into a form that isn't drawn.
-TYPED_INTO: dict[str, Callable[[View], None]] = {
-    "Data": partial(customer_data.draw, in_sight=False),
-    "Notes": customer_notes.draw,
-}
+TYPED_INTO = ("Data", "Notes")
 LEFT_OF_THE_ERASED = ("History", "Forecast", "Statements", "Cost history", "Adjustments", "Invoices", "Change log")
 
 
@@ -75,16 +71,6 @@ def is_shown(name: str, view: View) -> bool:
     return view.customer.erased_at is None or name in LEFT_OF_THE_ERASED
 
 
-def tabs_opened(view: View) -> set[str]:
-    """The tabs that were open since this customer was opened, to add to."""
-    customer_id, found = st.session_state.get("tabs_opened", (None, set()))
-    if customer_id != view.customer.id:
-        found = set()
-        st.session_state.tabs_opened = (view.customer.id, found)
-    names: set[str] = found
-    return names
-
-
 def draw() -> None:
     """The head, and the one section that is open."""
     view = opened(user)
@@ -96,17 +82,8 @@ def draw() -> None:
     customer_header.draw(view)
     if view.customer.erased_at is None:
         customer_warnings.draw(view)
-    shown = {name: section for name, section in SECTIONS.items() if is_shown(name, view)}
-    tabs = st.tabs(list(shown), key="tab", bind="query-params")
-    were_open = tabs_opened(view)
-    for tab, (name, section) in zip(tabs, shown.items(), strict=True):
-        if tab.open:
-            were_open.add(name)
-            with tab, st.spinner("Reading …"):
-                section(view)
-        elif name in TYPED_INTO and name in were_open:
-            with tab:
-                TYPED_INTO[name](view)
+    shown = {name: partial(section, view) for name, section in SECTIONS.items() if is_shown(name, view)}
+    tabs.draw(shown, key="tab", typed_into=TYPED_INTO, of=view.customer.id)
 
 
 draw()

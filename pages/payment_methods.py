@@ -1,5 +1,6 @@
 """Payment methods: which customers are offered, and what ours need (row G16)."""
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,7 +9,7 @@ from lib import document_words, payment_methods, settings, stripe_account
 from lib.auth import Permission
 from lib.payment_methods import Method
 from lib.settings import Company
-from pages.shared import debit_runs, forms, session, stripe_settings, ui
+from pages.shared import debit_runs, forms, session, stripe_settings, tabs, ui
 
 CREDITOR, ACCOUNT = "creditor", "account"
 ACCOUNT_FIELDS = ("bank_name", "iban", "bic", "payment_days")
@@ -162,13 +163,8 @@ def _card(mode: str) -> None:
 
 st.title("Payment methods", anchor=False)
 st.caption("What is not active is offered by no form, no bulk change and no file.")
-methods, debits, cards = st.tabs(["Methods", "Direct debit", "Credit card"], key="tab", bind="query-params")
-if methods.open:
-    with methods:
-        draw_methods()
-if debits.open:
-    with debits:
-        debit_runs.draw()
-if cards.open:
-    with cards:
-        stripe_settings.draw(user)
+tabs.draw(
+    {"Methods": draw_methods, "Direct debit": debit_runs.draw, "Credit card": partial(stripe_settings.draw, user)},
+    key="tab",
+    typed_into=("Credit card",),
+)

@@ -12,11 +12,12 @@ from lib.auth import Permission
 from lib.db import Connection
 from lib.errors import Invalid
 from lib.products import Product
-from pages.shared import forms, price_versions, product_form, session, tier_editor, ui
+from pages.shared import forms, price_versions, product_form, session, tabs, tier_editor, ui
 
 PURCHASE = "purchase"
 PAGE = 50
 FORM_WIDTH = 720
+TYPED_INTO = ("Selling price", "Individual prices", "Purchase price")
 
 user = session.require_user(Permission.READ)
 
@@ -312,10 +313,7 @@ def draw() -> None:
     }
     if not user.may(Permission.SEE_PURCHASE_PRICES):
         del draws["Purchase price"]
-    for tab, section in zip(st.tabs(list(draws), key="section", on_change="rerun"), draws.values(), strict=True):
-        if tab.open:
-            with tab:
-                section()
+    tabs.draw(draws, key="section", typed_into=TYPED_INTO, of=product.id)
 
 
 draw()

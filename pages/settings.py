@@ -10,7 +10,17 @@ from lib import clock, company_fields, periods, settings
 from lib.auth import Permission
 from lib.errors import Invalid
 from lib.settings import Company, NumberSeries
-from pages.shared import checklist, forms, session, settings_deletion, settings_mail, settings_portal, settings_vat, ui
+from pages.shared import (
+    checklist,
+    forms,
+    session,
+    settings_deletion,
+    settings_mail,
+    settings_portal,
+    settings_vat,
+    tabs,
+    ui,
+)
 
 MONTH = "month"
 LOGO = "logo"
@@ -278,7 +288,7 @@ def _save_button(form: str, names: Sequence[str]) -> None:
 
 
 def draw() -> None:
-    """The page: what is missing, then the tabs; only the open one is drawn."""
+    """The page: what is missing, then the tabs."""
     st.title("Settings", anchor=False)
     today = session.today()
     with session.reading() as conn:
@@ -296,10 +306,7 @@ def draw() -> None:
         "Mail server": settings_mail.draw_server,
         "Mail templates": settings_mail.draw_templates,
     }
-    for tab, section in zip(st.tabs(list(draws), key="section", on_change="rerun"), draws.values(), strict=True):
-        if tab.open:
-            with tab:
-                section()
+    tabs.draw(draws, key="section", typed_into=draws)
 
 
 draw()

@@ -95,14 +95,14 @@ def test_a_list_price_is_reviewed_and_saved(shop: Shop, open_page: OpenPage) -> 
 
 @pytest.mark.looks
 def test_all_individual_prices_are_listed(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py", Role.VIEWER), "Individual prices")
+    page = open_page("prices.py", Role.VIEWER, section="Individual prices")
     table = next(frame.value for frame in page.dataframe if "customer" in frame.value)
     assert table["customer"].tolist()[0].endswith("Eigen KG")
     assert table["price"].tolist() == ["1.00"]
 
 
 def test_a_customer_is_found_by_typing_and_gets_a_price(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py", Role.SALES), "Individual prices")
+    page = open_page("prices.py", Role.SALES, section="Individual prices")
     page.text_input(key="customer_search").set_value("groß").run()
     page.selectbox(key="customer").select(shop.large).run()
     assert not page.exception
@@ -122,7 +122,7 @@ def test_a_customer_is_found_by_typing_and_gets_a_price(shop: Shop, open_page: O
 
 
 def test_a_customer_returns_to_the_list_price(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py", Role.SALES), "Individual prices")
+    page = open_page("prices.py", Role.SALES, section="Individual prices")
     page.selectbox(key="customer").select(shop.apart).run()
     page.button(key=f"individual_{shop.product_id}_{shop.apart}_return").click().run()
     assert not page.exception
@@ -134,7 +134,7 @@ def test_a_customer_returns_to_the_list_price(shop: Shop, open_page: OpenPage) -
 
 @pytest.mark.looks
 def test_a_search_that_finds_nobody_offers_nobody(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py", Role.SALES), "Individual prices")
+    page = open_page("prices.py", Role.SALES, section="Individual prices")
     for typed in ("100%", "x" * 10_000, "=1+1", "\\", "nobody"):
         page.text_input(key="customer_search").set_value(typed).run()
         assert not page.exception
@@ -146,13 +146,13 @@ def test_finance_sees_purchase_prices_and_cannot_change_them(shop: Shop, open_pa
         prices.set_purchase_price(
             conn, shop.product_id, valid_from=JUNE, unit_price=Decimal("0.85"), user=shop.people[Role.ADMIN]
         )
-    page = section(open_page("prices.py", Role.FINANCE), "Purchase price")
+    page = open_page("prices.py", Role.FINANCE, section="Purchase price")
     assert page.table[0].value["Purchase price (EUR)"].tolist() == ["0.85"]
     assert {button.key for button in page.button} <= {"sign_out"}
 
 
 def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py"), "Purchase price")
+    page = open_page("prices.py", section="Purchase price")
     page.text_input(key="purchase_unit_price").set_value("0,8550").run()
     page.button(key="purchase_save").click().run()
     with db.transaction() as conn:
@@ -168,7 +168,7 @@ def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: Op
 @pytest.mark.looks
 @pytest.mark.parametrize("typed", ["-1", "abc", "1,00001", "9" * 10_000, "1\0", "=1+1", "<b>1</b>"])
 def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: OpenPage, typed: str) -> None:
-    page = section(open_page("prices.py"), "Purchase price")
+    page = open_page("prices.py", section="Purchase price")
     page.text_input(key="purchase_unit_price").set_value(typed).run()
     assert not page.exception
     assert ":red[" in texts(page)
@@ -177,7 +177,7 @@ def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: O
 
 @pytest.mark.looks
 def test_an_empty_purchase_price_is_refused_at_its_field(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py"), "Purchase price")
+    page = open_page("prices.py", section="Purchase price")
     page.button(key="purchase_save").click().run()
     assert "Enter an amount" in page.error[0].value
     assert "Enter an amount" in "".join(element.value for element in page.markdown)
@@ -210,7 +210,7 @@ def test_a_product_without_a_name_is_refused(shop: Shop, open_page: OpenPage) ->
 
 
 def test_an_admin_edits_a_product_and_a_stale_form_loses(shop: Shop, open_page: OpenPage) -> None:
-    page = section(open_page("prices.py"), "Product")
+    page = open_page("prices.py", section="Product")
     page.button(key="product_edit").click().run()
     page.text_input(key="product_form_name_en").set_value("Scans of IPs")
     with db.transaction() as conn:
@@ -245,8 +245,7 @@ def test_an_admin_says_what_a_plan_is_sold_for_in_advance(shop: Shop, open_page:
 
 
 def test_an_admin_says_why_a_product_is_exempt(shop: Shop, open_page: OpenPage) -> None:
-    page = open_page("prices.py")
-    section(page, "Product")
+    page = open_page("prices.py", section="Product")
     reasons = {"de": "Steuerfrei nach § 4 Nr. 21 UStG", "en": "VAT exempt under § 4 No. 21 UStG"}
     for typed in (("de",), ("de", "en")):
         page.button(key="product_edit").click().run()

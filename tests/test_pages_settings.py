@@ -110,6 +110,37 @@ def test_bad_input_gets_a_sentence_at_its_field_and_stays(
     assert company() == before
 
 
+def test_what_is_typed_stays_while_another_tab_is_saved(open_page: OpenPage) -> None:
+    page = open_page("settings.py")
+    # As a browser keeps it, which tells nobody what is typed into a form before it is sent.
+    page.session_state["company_city"] = "Kiel"
+    section(page, "Bank and tax")
+    fill(page, "bank", payment_days="21")
+    section(page, "Company")
+    assert page.text_input(key="company_city").value == "Kiel"
+    assert not any("another tab" in one.value for one in page.info)
+    fill(page, "company", name="Nord GmbH")
+    assert (company().city, company().name, company().payment_days) == ("Kiel", "Nord GmbH", 21)
+
+
+def test_a_tab_out_of_sight_takes_over_what_a_colleague_stores(open_page: OpenPage) -> None:
+    page = open_page("settings.py")
+    page.session_state["company_city"] = "Kiel"
+    section(page, "Number series")
+    with db.transaction() as conn:
+        admin = people.hire(conn)[Role.ADMIN]
+        settings.edit_company(conn, version=1, changes={"phone": "030 1"}, user=admin)
+    section(section(page, "Texts"), "Company")
+    assert any("changed while another tab was open" in one.value for one in page.info)
+    assert [page.text_input(key=f"company_{name}").value for name in ("city", "phone")] == ["Kiel", "030 1"]
+
+
+def test_the_address_names_the_tab(open_page: OpenPage) -> None:
+    page = open_page("settings.py", section="Texts")
+    assert page.text_area(key="texts_intro_de").value == company().intro_de
+    assert open_page("settings.py", section="Nothing like it").text_input(key="company_name") is not None
+
+
 def test_all_that_a_form_lacks_is_told_at_once(open_page: OpenPage) -> None:
     page = section(open_page("settings.py"), "Bank and tax")
     fill(page, "bank", iban="DE00", bic="<b>", payment_days="-1")

@@ -13,7 +13,7 @@ from pages.shared.customer_view import View
 DATA_FORM, CONTRACT_FORM, LICENCE_FORM = "data", "contract", "licence"
 
 
-def draw(view: View, *, in_sight: bool = True) -> None:
+def draw(view: View) -> None:
     """The data: a form for those who may write, else the same as text.
 
     Out of sight the form takes over what is stored elsewhere; in sight it stays as it was opened, and saving it says
@@ -28,13 +28,6 @@ def draw(view: View, *, in_sight: bool = True) -> None:
         st.session_state.data_of = (customer.id, names)
         forms.fill(form, stored, version=customer.version)
     forms.begin(form, stored, version=customer.version)
-    if not in_sight:
-        forms.renew(form, stored, version=customer.version)
-    if forms.renewed(form):
-        st.info(
-            "The stored data changed while another tab was open. The fields that changed show what is stored now, the "
-            "others what you typed.", icon=":material/info:",
-        )  # fmt: skip
     elsewhere = names == DATA and customer_form.elsewhere(form)
     with st.form(form, border=False):
         if names == DATA:

@@ -3,12 +3,14 @@
 The fields of a form are widgets with the keys `form_field`. Streamlit forgets them when they are
 not drawn, which is how a form that is opened anew is told from one that a person is typing into.
 What is typed into an `st.form` is known to the browser alone until it is sent: a form that may leave
-sight before (on a tab) is drawn on there, and `renew` keeps it beside what is stored meanwhile.
+sight before (on a tab) is drawn on there, and `begin` keeps it beside what is stored meanwhile.
 No field has `max_chars`: the browser drops a longer paste without a word, and what stood there before
 is saved. What saves refuses it in a sentence at the field.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,12 +19,33 @@ import streamlit as st
 from pages.shared import session
 
 _LAST = "last_form"
+_out_of_sight: ContextVar[bool] = ContextVar("_out_of_sight", default=False)
+
+
+@contextmanager
+def out_of_sight() -> Iterator[None]:
+    """What is drawn in here nobody sees: forms take over what is stored meanwhile."""
+    token = _out_of_sight.set(True)
+    try:
+        yield
+    finally:
+        _out_of_sight.reset(token)
 
 
 def begin(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
-    """Fill the fields of a form that is opened anew with what is stored; leave one that is being typed into."""
+    """Fill the fields of a form that is opened anew with what is stored; leave one that is being typed into.
+
+    Out of sight, only those fields are left of which nothing else was stored meanwhile; a person who typed is told.
+    """
     if all(_key(form, name) not in st.session_state for name in values):
         fill(form, values, version=version)
+    elif _out_of_sight.get():
+        _renew(form, values, version=version)
+    if _key(form, "renewed") in st.session_state:
+        st.info(
+            "What is stored changed while another tab was open. The fields that changed show what is stored now, the "
+            "others what you typed.", icon=":material/info:",
+        )  # fmt: skip
 
 
 def fill(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
@@ -35,8 +58,7 @@ def fill(form: str, values: Mapping[str, Any], *, version: int = 0) -> None:
         st.session_state.pop(_key(form, name), None)
 
 
-def renew(form: str, values: Mapping[str, Any], *, version: int) -> None:
-    """Give a form out of sight the values that were stored meanwhile; what is typed into its other fields stays."""
+def _renew(form: str, values: Mapping[str, Any], *, version: int) -> None:
     before = st.session_state[_key(form, "filled")]
     newer = {name: value for name, value in values.items() if value != before[name]}
     for name, value in newer.items():
@@ -45,11 +67,6 @@ def renew(form: str, values: Mapping[str, Any], *, version: int) -> None:
     st.session_state[_key(form, "filled")] = dict(values)
     if newer:
         st.session_state[_key(form, "renewed")] = True
-
-
-def renewed(form: str) -> bool:
-    """Whether `renew` has changed a field since the form was filled: a person who typed there wants to know."""
-    return _key(form, "renewed") in st.session_state
 
 
 def hide(form: str, names: Iterable[str]) -> None:

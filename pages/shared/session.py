@@ -24,6 +24,7 @@ from pages.shared import sign_in
 from pages.shared.markdown import escaped
 
 _OUTCOME, _FIELDS, _RESULT, _PAGE = "outcome", "field_errors", "last_result", "outcome_page"
+_TABS = "tabs_opened"
 # What a person may do whose role needs a second factor that isn't set up yet.
 _BEFORE_SECOND_FACTOR = (second_factors.begin, second_factors.confirm, staff.change_own_password)
 # New recovery codes, until the person has kept them: no page opens before.
@@ -221,10 +222,21 @@ def field_error(field: str) -> None:
 
 
 def forget_on_other_page(page: str) -> None:
-    """Drop the messages at fields when another page opens: its fields may have the same names."""
+    """Drop the messages at fields when another page opens, whose fields may have the same names, and `tabs_opened`."""
     if st.session_state.get(_PAGE) != page:
         st.session_state[_PAGE] = page
-        st.session_state.pop(_FIELDS, None)
+        for key in (_FIELDS, _TABS):
+            st.session_state.pop(key, None)
+
+
+def tabs_opened(of: object) -> set[str]:
+    """The tabs of this page that were open since it shows `of`, to add to."""
+    shown, names = st.session_state.get(_TABS, (None, set()))
+    if shown != of:
+        names = set()
+    st.session_state[_TABS] = (of, names)
+    found: set[str] = names
+    return found
 
 
 def sign_out() -> None:
