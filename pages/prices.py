@@ -70,11 +70,11 @@ def draw_catalogue(catalogue: list[Product], *, today: date, currency: str) -> N
     columns = {
         "product": ui.text_column("Product", width="medium", pinned=True),
         "kind": ui.text_column("Kind"),
-        "measure": ui.text_column("A month is measured by", width=235),
+        "measure": ui.text_column("A month is measured by", width=220),
         "article": ui.text_column("Article no."),
-        "price": ui.text_column(f"List price in {ui.month(month)} ({currency})", width="large"),
+        "price": ui.text_column(f"List price in {ui.month(month)} ({currency})", width=350),
         "sale": st.column_config.MultiselectColumn(
-            "State", options=["On sale", "Withdrawn"], color=["green", "gray"], width="small"
+            "State", options=["On sale", "Withdrawn"], color=["green", "gray"], width=95
         ),
     }
     ui.table(
