@@ -14,7 +14,6 @@ from lib.errors import Invalid
 from lib.products import Product
 from pages.shared import forms, price_versions, product_form, session, tabs, tier_editor, ui
 
-PURCHASE = "purchase"
 PAGE = 50
 FORM_WIDTH = 720
 TYPED_INTO = ("Selling price", "Individual prices", "Purchase price")
@@ -25,19 +24,25 @@ user = session.require_user(Permission.READ)
 # ---------------------------------------------------------------------------------- what the buttons do
 
 
+def _purchase(product_id: int) -> str:
+    """The form of a product's new purchase price: what was typed for one is not offered for another."""
+    return f"purchase_{product_id}"
+
+
 def _add_purchase_price(product_id: int, request_key: UUID) -> None:
-    month, typed = st.session_state.purchase_from, st.session_state[f"{PURCHASE}_unit_price"]
+    form = _purchase(product_id)
+    month, typed = st.session_state.purchase_from, st.session_state[f"{form}_unit_price"]
 
     def action(conn: Connection, **given: Any) -> int:
         price = money.parse(typed, decimals=4, field="unit_price")
         return prices.set_purchase_price(conn, product_id, unit_price=price, **given)
 
     saved = forms.save(
-        PURCHASE, action, valid_from=month, request_key=request_key,
+        form, action, valid_from=month, request_key=request_key,
         success=f"The purchase price is saved and rules from {ui.month(month)}.",
     )  # fmt: skip
     if saved:
-        forms.fill(PURCHASE, {"unit_price": ""})
+        forms.fill(form, {"unit_price": ""})
 
 
 def _chosen(ids: list[int]) -> None:
@@ -245,7 +250,7 @@ def draw_purchase(product: Product, *, first_open: date, today: date, currency: 
             with st.container(width=220):
                 price_versions.from_month("purchase_from", first_open=first_open, today=today)
             with st.container(width=220):
-                typed = forms.text(PURCHASE, "unit_price", f"Unit price ({currency})")
+                typed = forms.text(_purchase(product.id), "unit_price", f"Unit price ({currency})")
                 problem = _unreadable(typed)
                 forms.problem(problem)
         st.button(
@@ -254,7 +259,7 @@ def draw_purchase(product: Product, *, first_open: date, today: date, currency: 
             type="primary",
             disabled=bool(problem),
             on_click=_add_purchase_price,
-            args=(product.id, forms.request_key(PURCHASE)),
+            args=(product.id, forms.request_key(_purchase(product.id))),
         )
 
 

@@ -132,6 +132,23 @@ def test_a_customer_returns_to_the_list_price(shop: Shop, open_page: OpenPage) -
     assert page.table[0].value["Valid"].tolist() == ["from July 2026", "June 2026"]
 
 
+def test_typed_prices_stay_while_another_tab_is_open_and_go_with_the_product(shop: Shop, open_page: OpenPage) -> None:
+    with db.transaction() as conn:
+        prices.set_purchase_price(
+            conn, shop.product_id, valid_from=JUNE, unit_price=Decimal("0.85"), user=shop.people[Role.ADMIN]
+        )
+        other = products.add(
+            conn, kind="module", code="other", details={"name_de": "M", "name_en": "M"}, user=shop.people[Role.ADMIN]
+        )
+    page = open_page("prices.py", section="Purchase price")
+    page.session_state[f"purchase_{shop.product_id}_unit_price"] = "0.95"
+    for tab in ("Individual prices", "Selling price", "Product", "Purchase price"):
+        assert not section(page, tab).exception
+    assert page.text_input(key=f"purchase_{shop.product_id}_unit_price").value == "0.95"
+    page.selectbox(key="product").set_value(other).run()
+    assert not page.text_input(key=f"purchase_{other}_unit_price").value
+
+
 @pytest.mark.looks
 def test_a_search_that_finds_nobody_offers_nobody(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", Role.SALES, section="Individual prices")
@@ -153,12 +170,12 @@ def test_finance_sees_purchase_prices_and_cannot_change_them(shop: Shop, open_pa
 
 def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: OpenPage) -> None:
     page = open_page("prices.py", section="Purchase price")
-    page.text_input(key="purchase_unit_price").set_value("0,8550").run()
+    page.text_input(key=f"purchase_{shop.product_id}_unit_price").set_value("0,8550").run()
     page.button(key="purchase_save").click().run()
     with db.transaction() as conn:
         (found,) = prices.purchase_versions(conn, shop.product_id, user=shop.people[Role.ADMIN])
     assert (found.valid_from, found.unit_price) == (JULY, Decimal("0.8550"))
-    assert page.text_input(key="purchase_unit_price").value == ""
+    assert page.text_input(key=f"purchase_{shop.product_id}_unit_price").value == ""
     page.button(key=f"purchase_withdraw_{found.id}").click().run()
     page.button(key="confirm_go").click().run()
     with db.transaction() as conn:
@@ -169,7 +186,7 @@ def test_an_admin_saves_and_withdraws_a_purchase_price(shop: Shop, open_page: Op
 @pytest.mark.parametrize("typed", ["-1", "abc", "1,00001", "9" * 10_000, "1\0", "=1+1", "<b>1</b>"])
 def test_a_bad_purchase_price_is_refused_as_it_is_typed(shop: Shop, open_page: OpenPage, typed: str) -> None:
     page = open_page("prices.py", section="Purchase price")
-    page.text_input(key="purchase_unit_price").set_value(typed).run()
+    page.text_input(key=f"purchase_{shop.product_id}_unit_price").set_value(typed).run()
     assert not page.exception
     assert ":red[" in texts(page)
     assert page.button(key="purchase_save").disabled

@@ -135,6 +135,15 @@ def test_a_tab_out_of_sight_takes_over_what_a_colleague_stores(open_page: OpenPa
     assert [page.text_input(key=f"company_{name}").value for name in ("city", "phone")] == ["Kiel", "030 1"]
 
 
+def test_tabs_out_of_sight_are_in_no_other_tabs_way(open_page: OpenPage) -> None:
+    page = open_page("settings.py")
+    for tab in [one.label for one in page.tabs] * 2:
+        assert not section(page, tab).exception
+    for key in ("company_name", "bank_iban", "series_invoice_prefix", "mail_server_host", "portal_portal_url"):
+        assert page.text_input(key=key) is not None
+    assert not any("another tab" in one.value for one in page.info)
+
+
 def test_the_address_names_the_tab(open_page: OpenPage) -> None:
     page = open_page("settings.py", section="Texts")
     assert page.text_area(key="texts_intro_de").value == company().intro_de
