@@ -176,7 +176,7 @@ def draw_changes(view: View) -> None:
         ui.empty("Nothing was changed yet.")
         return
     columns = {
-        "at": ui.figure_column("When", width=150, pinned=True),
+        "at": ui.text_column("When", width=150, pinned=True),
         "person": ui.text_column("Who", width=130),
         "action": ui.text_column("What", width=150),
         "object": ui.text_column("Of", width=190),

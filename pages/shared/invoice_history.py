@@ -31,7 +31,7 @@ def draw(document: Invoice) -> None:
             "at": ui.text_column("When", width=150),
             "person": ui.text_column("Who", width=140),
             "action": ui.text_column("What", width=140),
-            "changes": ui.text_column("From → to", width="large"),
+            "changes": ui.text_column("Before → after", width="large"),
         }
         ui.table(rows, columns, key="history", alt="What happened to this document")
 
