@@ -78,16 +78,15 @@ def add(
     if month_of(month_meant) > month:
         raise Invalid("The month meant lies ahead of the month it is charged in.", field="month_meant")
     with fields.all_of() as check:
-        why_exempt = check(fields.line, exempt_reason, field="exempt_reason", label="The reason of the exemption")
+        taxed = check(_taxed, vat_treatment, exempt_reason)
         values = {
             "text": check(fields.line, text, field="text", label="The text", required=True),
             "reason": check(fields.line, reason, field="reason", label="The reason", required=True),
             "amount": check(_checked_amount, amount),
             "month": month,
             "month_meant": month_of(month_meant),
-            "vat_treatment": check(vat.treatment, vat_treatment, why_exempt),
-            "exempt_reason": why_exempt,
         }
+    values |= taxed
     with conflicts(periods.REFUSALS):
         adjustment_id: int = conn.execute(
             insert(adjustments)
@@ -121,6 +120,11 @@ def withdraw(conn: Connection, adjustment_id: int, *, user: User) -> None:
     audit.record(
         conn, "withdraw", "adjustment", adjustment_id, user_id=user.id, customer_id=row.customer_id, changes=changes
     )
+
+
+def _taxed(treatment: str, exempt_reason: str) -> dict[str, str]:
+    reason = fields.line(exempt_reason, field="exempt_reason", label="The reason of the exemption")
+    return {"vat_treatment": vat.treatment(treatment, reason), "exempt_reason": reason}
 
 
 def _checked_amount(given: Decimal | str) -> Decimal:

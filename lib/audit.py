@@ -243,14 +243,15 @@ def entries(
         first_day=first_day,
         last_day=last_day,
     )
+    matching = f"FROM audit_log a LEFT JOIN customers c ON c.id = a.customer_id WHERE {where}"
+    # The page first: what stands before it would be looked up by name as well.
+    page = f"SELECT a.id {matching} ORDER BY a.id DESC LIMIT :limit OFFSET :offset"
     found = conn.execute(
-        text(f"{_ENTRY} WHERE {where} ORDER BY a.id DESC LIMIT :limit OFFSET :offset"),
+        text(f"{_ENTRY} WHERE a.id = ANY(ARRAY({page})) ORDER BY a.id DESC"),
         values | {"limit": limit, "offset": offset},
     )
     listed = [Entry(**row._mapping) for row in found]
-    total = conn.scalar(
-        text(f"SELECT count(*) FROM audit_log a LEFT JOIN customers c ON c.id = a.customer_id WHERE {where}"), values
-    )
+    total = conn.scalar(text(f"SELECT count(*) {matching}"), values)
     return listed, total or 0
 
 
@@ -294,14 +295,15 @@ def overtaken(
 
 
 # What a search names: a document by its whole number, and what has to do with a product, or a colleague, by a part.
-_NAMED = """
+# An array, which is made once. Individual prices are found by their customer: there may be as many as customers.
+_NAMED = """ARRAY(
     WITH named AS (SELECT id, code FROM products WHERE name_en ILIKE :search)
-    SELECT 'invoice', id::text FROM invoices WHERE number = upper(:named)
-    UNION ALL SELECT 'product', id::text FROM named
-    UNION ALL SELECT 'booking', code FROM named
-    UNION ALL SELECT 'price', o.id::text FROM prices o JOIN named n ON n.id = o.product_id
-    UNION ALL SELECT 'purchase price', o.id::text FROM purchase_prices o JOIN named n ON n.id = o.product_id
-    UNION ALL SELECT 'staff', id::text FROM staff WHERE name ILIKE :search"""
+    SELECT 'invoice ' || id FROM invoices WHERE number = upper(:named)
+    UNION ALL SELECT 'product ' || id FROM named
+    UNION ALL SELECT 'booking ' || code FROM named
+    UNION ALL SELECT 'price ' || o.id FROM prices o JOIN named n ON n.id = o.product_id WHERE o.customer_id IS NULL
+    UNION ALL SELECT 'purchase price ' || o.id FROM purchase_prices o JOIN named n ON n.id = o.product_id
+    UNION ALL SELECT 'staff ' || id FROM staff WHERE name ILIKE :search)"""
 
 
 def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
@@ -311,7 +313,7 @@ def _conditions(**wanted: Any) -> tuple[str, dict[str, Any]]:
         "object_id": "a.object_id = :object_id",
         "customer_id": "a.customer_id = :customer_id",
         "search": "(c.search LIKE :search OR a.object_id ILIKE :search OR a.action ILIKE :search"
-        f" OR (a.object_type, a.object_id) IN ({_NAMED}))",
+        f" OR a.object_type || ' ' || a.object_id = ANY({_NAMED}))",
         "first_day": "a.at >= :first_day::timestamp AT TIME ZONE (SELECT timezone FROM company)",
         "last_day": "a.at < (:last_day::date + 1)::timestamp AT TIME ZONE (SELECT timezone FROM company)",
     }

@@ -110,8 +110,8 @@ def checked(changes: Mapping[str, Any], *, before: Mapping[str, Any], today: dat
     with fields.all_of() as check:
         values = {name: check(checked_field, name, value) for name, value in changes.items()}
         refused = {refusal.field for refusal in check.refusals}
-        readable = {name: value for name, value in values.items() if name not in refused}
-        derived = check(together, readable, before=before, today=today)
+        # Where one of these can't be read, what follows from them isn't known.
+        derived = {} if refused.intersection(LINKED) else check(together, values, before=before, today=today)
     return values | derived
 
 

@@ -77,9 +77,11 @@ def plan(conn: Connection, rows: Rows, *, today: date, hold: bool) -> Plan:
         said = {name: cell for name, cell in zip(names, cells, strict=True) if cell is not SILENT}
         try:
             planned.append(planner.planned(line, said))
-        except Invalid as fault:
-            if line not in rows.faults.lines or fault.field not in LINKED:  # else it may follow from a faulty cell
-                rows.faults.add(line, str(fault), name=fault.field, value=said.get(fault.field or "", ""))
+        except Invalid as refused_row:
+            faulty = line in rows.faults.lines
+            for name, sentence in refused_row.at.items():
+                if not faulty or name not in LINKED:  # else it may follow from a faulty cell
+                    rows.faults.add(line, sentence, name=name, value=said.get(name, ""))
     numbers = {row.id: (row.number, row.name) for row in known.values()}
     at = {name: columns.index(name) for name in ("number", "name") if name in columns}
 

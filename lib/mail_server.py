@@ -154,7 +154,7 @@ def _checked(changes: Mapping[str, Any], before: MailServer) -> dict[str, Any]:
             "port": check(fields.whole, given["port"], field="port", label="The port", lowest=1, highest=65_535),
             "security": check(fields.one_of, given["security"], SECURITIES, field="security", label="Encryption"),
             "username": check(fields.line, given["username"], field="username", label="The user name"),
-            "sender_address": check(_sender, given["sender_address"], required=bool(given["host"])),
+            "sender_address": check(_sender, given["sender_address"], required=bool(str(given["host"] or "").strip())),
             "sender_name": check(
                 fields.line, given["sender_name"], field="sender_name", label="The sender's name", longest=100
             ),

@@ -23,7 +23,7 @@ def parse(text: str, *, decimals: int = 2, field: str | None = None, negative: b
 
     The last of two different separators is the decimal one. A single separator before exactly
     three digits can be meant either way (1.234), and a slip would be a thousandfold: it is refused. A minus may be
-    that of the pages (−), from where amounts are copied.
+    that of documents (−), from where amounts are copied.
     """
     typed = (text or "").strip().replace("€", "").replace("\u00a0", " ").replace("−", "-").strip()
     if not typed:

@@ -23,6 +23,8 @@ from lib.requests import once
 from lib.tables import price_tiers, prices, purchase_prices
 
 MOST_TIERS = 50
+# Individual prices on a page.
+PAGE = 50
 _REFUSALS = periods.REFUSALS | {
     "prices_version_key": "There is already a price from that month. Withdraw it first, or choose another month.",
     "purchase_prices_version_key": "There is already a purchase price from that month. Withdraw it first.",
@@ -68,27 +70,51 @@ class PurchasePrice:
     recorded_by: str
 
 
-def versions(
-    conn: Connection, product_id: int, *, individual: bool = False, customer_id: int | None = None
-) -> list[Version]:
-    """The list price versions of a product, or its individual ones, the newest first."""
-    found = conn.execute(
-        text("""
-            SELECT s.price_id AS id, s.product_id, s.customer_id, coalesce(c.number || ' ' || c.name, '') AS customer,
-                   s.from_month AS valid_from, s.until_month, s.returns_to_list, p.recorded_at,
-                   coalesce(st.name, 'System') AS recorded_by,
-                   coalesce((SELECT json_agg(json_build_array(first_unit, last_unit, unit_price::text)
-                                             ORDER BY first_unit)
-                               FROM price_tiers t WHERE t.price_id = s.price_id), '[]') AS tiers
-              FROM price_spans s
-              JOIN prices p ON p.id = s.price_id
-              LEFT JOIN customers c ON c.id = s.customer_id
-              LEFT JOIN staff st ON st.id = p.recorded_by
-             WHERE s.product_id = :product AND (s.customer_id IS NOT NULL) = :individual
-               AND (CAST(:customer AS bigint) IS NULL OR s.customer_id = :customer)
-             ORDER BY customer, s.from_month DESC"""),
-        {"product": product_id, "individual": individual or customer_id is not None, "customer": customer_id},
+_VERSIONS = """
+SELECT s.price_id AS id, s.product_id, s.customer_id, coalesce(c.number || ' ' || c.name, '') AS customer,
+       s.from_month AS valid_from, s.until_month, s.returns_to_list, p.recorded_at,
+       coalesce(st.name, 'System') AS recorded_by,
+       coalesce((SELECT json_agg(json_build_array(first_unit, last_unit, unit_price::text) ORDER BY first_unit)
+                   FROM price_tiers t WHERE t.price_id = s.price_id), '[]') AS tiers
+  FROM price_spans s
+  JOIN prices p ON p.id = s.price_id
+  LEFT JOIN customers c ON c.id = s.customer_id
+  LEFT JOIN staff st ON st.id = p.recorded_by
+ WHERE s.product_id = :product"""
+
+
+def versions(conn: Connection, product_id: int, *, customer_id: int | None = None) -> list[Version]:
+    """The versions of a product's list price, or of a customer's own price, the newest first."""
+    of = "IS NULL" if customer_id is None else "= :customer"
+    return _read(
+        conn,
+        f"{_VERSIONS} AND s.customer_id {of} ORDER BY s.from_month DESC",
+        {"product": product_id, "customer": customer_id},
     )
+
+
+def individual_versions(conn: Connection, product_id: int, *, page: int) -> tuple[list[Version], int]:
+    """What customers pay of their own for a product: a page by customer, the newest first; how many versions in all.
+
+    Pages count from 1 and have PAGE versions; where there are fewer pages, it is the last one.
+    """
+    total: int = conn.execute(
+        text("""SELECT count(*) FROM prices
+                 WHERE product_id = :product AND customer_id IS NOT NULL AND withdrawn_at IS NULL"""),
+        {"product": product_id},
+    ).scalar_one()
+    last = max(0, total - 1) // PAGE
+    listed = _read(
+        conn,
+        f"""{_VERSIONS} AND s.customer_id IS NOT NULL
+             ORDER BY customer, s.from_month DESC, s.price_id LIMIT :limit OFFSET :offset""",
+        {"product": product_id, "limit": PAGE, "offset": min(page - 1, last) * PAGE},
+    )
+    return listed, total
+
+
+def _read(conn: Connection, statement: str, values: dict[str, Any]) -> list[Version]:
+    found = conn.execute(text(statement), values)
     return [Version(**(dict(row._mapping) | {"tiers": _tiers(row.tiers)})) for row in found]
 
 

@@ -14,7 +14,6 @@ from lib.errors import Invalid
 from lib.products import Product
 from pages.shared import forms, price_versions, product_form, session, tabs, tier_editor, ui
 
-PAGE = 50
 FORM_WIDTH = 720
 TYPED_INTO = ("Selling price", "Individual prices", "Purchase price")
 
@@ -114,15 +113,13 @@ def draw_selling(product: Product, *, first_open: date, today: date, currency: s
 def draw_individual(product: Product, *, first_open: date, today: date, currency: str) -> None:
     """Prices that single customers have: all of them, or those of the customer that was picked."""
     customer = pick_customer()
+    if customer is None:
+        _all_individual(product, currency)
+        return
     with session.reading() as conn:
-        found = prices.versions(conn, product.id, individual=True, customer_id=customer.id if customer else None)
-    if customer is not None:
-        price_versions.history(found, first_open=first_open, user=user, key="individual")
-    elif found:
-        _all_individual(found, currency)
-    else:
-        ui.empty("No customer has a price of their own for this product.", icon=":material/person:")
-    if customer is None or not user.may(Permission.EDIT_PRICES):
+        found = prices.versions(conn, product.id, customer_id=customer.id)
+    price_versions.history(found, first_open=first_open, user=user, key="individual")
+    if not user.may(Permission.EDIT_PRICES):
         return
     editor = f"individual_{product.id}_{customer.id}"
     with st.container(border=True, width=FORM_WIDTH):
@@ -193,25 +190,31 @@ def pick_customer() -> customer_lists.Found | None:
     return next((customer for customer in found if customer.id == chosen), None)
 
 
-def _all_individual(found: list[prices.Version], currency: str) -> None:
-    pages = -(-len(found) // PAGE)
-    slot = st.container()
-    page = st.pagination(pages, key=f"individual_page_{pages}") if pages > 1 else 1
+def _all_individual(product: Product, currency: str) -> None:
+    wanted = st.session_state.get(f"individual_page_{product.id}") or 1
+    with session.reading() as conn:
+        found, total = prices.individual_versions(conn, product.id, page=wanted)
+    pages = max(1, -(-total // prices.PAGE))
+    page = min(wanted, pages)
+    if not found:
+        ui.empty("No customer has a price of their own for this product.", icon=":material/person:")
+        return
     rows = [
         {
             "customer": version.customer,
             "valid": price_versions.span(version),
             "price": prices.described(version.tiers) if version.tiers else "List price",
         }
-        for version in found[(page - 1) * PAGE : page * PAGE]
+        for version in found
     ]
     columns = {
         "customer": ui.text_column("Customer", width="medium"),
         "valid": ui.text_column("Valid", width="medium"),
         "price": ui.text_column(f"Price ({currency})", width="large"),
     }
-    with slot:
-        ui.table(rows, columns, key=f"individual_table_{page}", alt="Customers with a price of their own")
+    ui.table(rows, columns, key=f"individual_table_{page}", alt="Customers with a price of their own")
+    if pages > 1:
+        st.pagination(pages, key=f"individual_page_{product.id}")
 
 
 def draw_purchase(product: Product, *, first_open: date, today: date, currency: str) -> None:

@@ -89,7 +89,8 @@ def _fill_series(form: str, stored: NumberSeries) -> None:
 
 def _set_first_month() -> None:
     month = date(st.session_state[f"{MONTH}_year"], st.session_state[f"{MONTH}_month"], 1)
-    forms.save(MONTH, settings.set_first_month, month, success=f"Billing starts with {ui.month(month)}.")
+    if forms.save(MONTH, settings.set_first_month, month, success=f"Billing starts with {ui.month(month)}."):
+        forms.fill(MONTH, {"month": month.month, "year": month.year})
 
 
 # ---------------------------------------------------------------------------------- the tabs
@@ -306,7 +307,8 @@ def draw() -> None:
         "Mail server": settings_mail.draw_server,
         "Mail templates": settings_mail.draw_templates,
     }
-    tabs.draw(draws, key="section", typed_into=draws)
+    # A password stays nowhere longer than needed, and goes to no server that a colleague enters meanwhile.
+    tabs.draw(draws, key="section", typed_into=set(draws) - {"Mail server"})
 
 
 draw()

@@ -10,6 +10,7 @@ from lib import (
     adjustments,
     company_fields,
     contacts,
+    customer_fields,
     customer_user_fields,
     drafts,
     fields,
@@ -114,3 +115,33 @@ def test_every_form_tells_all_that_is_wrong(conn: Connection, what: str) -> None
     with pytest.raises(Invalid) as refused:
         write(conn, company)
     assert set(refused.value.at) == wrong
+
+
+def test_what_follows_from_a_refused_value_is_not_told() -> None:
+    def told(changes: dict[str, Any], before: dict[str, Any]) -> set[str]:
+        with pytest.raises(Invalid) as refused:
+            customer_fields.checked(changes, before=before, today=TODAY)
+        assert len(str(refused.value).split(". ")) <= 2 * len(refused.value.at)
+        return set(refused.value.at)
+
+    assert told({"country": "XX", "vat_id": "ATU13585627"}, {"country": "DE"}) == {"country"}
+    assert told({"billing_name": LONG, "separate_billing": True}, {}) == {"billing_name"}
+    assert told({"vat_id": LONG, "street": LONG}, {"country": "AT", "vat_id": ""}) == {"vat_id", "street"}
+
+
+def test_a_reason_that_is_too_long_is_not_missing(conn: Connection) -> None:
+    company = closes.company(conn)
+    with pytest.raises(Invalid) as refused:
+        adjustments.add(
+            conn, company.with_users, text="x", amount="5", month_meant=JUNE, reason="x", vat_treatment="exempt",
+            exempt_reason=LONG, user=company.finance,
+        )  # fmt: skip
+    assert str(refused.value).startswith("The reason of the exemption is too long") and "Say why" not in str(
+        refused.value
+    )
+
+
+def test_a_mail_server_of_blanks_is_none(conn: Connection) -> None:
+    company = closes.company(conn)
+    mail_server.edit(conn, version=1, changes={"host": "  ", "sender_name": "X"}, user=company.admin)
+    assert (mail_server.server(conn).host, mail_server.server(conn).sender_name) == ("", "X")

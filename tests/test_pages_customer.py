@@ -186,7 +186,7 @@ def test_the_user_history(billed: str, open_page: OpenPage) -> None:
         ("1 May 2026", "Users", "–", "10", ["In force"]),
     ]
     assert [(row["price_before"], row["price_after"], row["difference"]) for row in rows] == [
-        ("460.00", "175.00", "−285.00"),
+        ("460.00", "175.00", "-285.00"),
         ("325.00", "460.00", "+135.00"),
         ("0.00", "325.00", "+325.00"),
         ("0.00", "50.00", "+50.00"),
@@ -366,7 +366,7 @@ def test_adjustments_are_listed_and_added_by_finance(billed: str, open_page: Ope
     change(adjustments.add, int(billed), role=Role.FINANCE, **given)
     app = open_tab(open_page, billed, "Adjustments", Role.FINANCE)
     row = table(app)[0]
-    assert (row["month"], row["meant"], row["text"], row["amount"]) == ("June 2026", "May 2026", "Setup", "−12.50")
+    assert (row["month"], row["meant"], row["text"], row["amount"]) == ("June 2026", "May 2026", "Setup", "-12.50")
     assert "adjustment_add" in keys(app)
     assert "adjustment_add" not in keys(open_tab(open_page, billed, "Adjustments", Role.SALES))
     lines = table(open_tab(open_page, billed, "Forecast"))

@@ -86,7 +86,7 @@ def test_a_list_price_is_reviewed_and_saved(shop: Shop, open_page: OpenPage) -> 
     page.button(key=f"list_{shop.product_id}_review").click()
     page.run()
     # Both have at least 40 IPs of the first range: 50 × 0.20 and 40 × 0.20 less.
-    assert [metric.value for metric in page.metric] == ["2", "540.00", "522.00", "−18.00"]
+    assert [metric.value for metric in page.metric] == ["2", "540.00", "522.00", "-18.00"]
     page.button(key="review_save").click().run()
     with db.transaction() as conn:
         newest = prices.versions(conn, shop.product_id)[0]
@@ -99,6 +99,28 @@ def test_all_individual_prices_are_listed(shop: Shop, open_page: OpenPage) -> No
     table = next(frame.value for frame in page.dataframe if "customer" in frame.value)
     assert table["customer"].tolist()[0].endswith("Eigen KG")
     assert table["price"].tolist() == ["1.00"]
+
+
+def test_many_individual_prices_are_paged(shop: Shop, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.prices.PAGE", 1)
+    with db.transaction() as conn:
+        prices.set_individual_price(
+            conn, shop.product_id, shop.small, valid_from=JULY, tiers=shops.RANGES, user=shop.people[Role.ADMIN]
+        )
+    page = open_page("prices.py", Role.VIEWER, section="Individual prices")
+
+    def listed() -> list[str]:
+        return next(one.value for one in page.dataframe if "customer" in one.value)["customer"].tolist()
+
+    assert [name.split(" ", 1)[1] for name in listed()] == ["Klein GmbH"]
+    page.session_state[f"individual_page_{shop.product_id}"] = 2
+    page.run()
+    assert [name.split(" ", 1)[1] for name in listed()] == ["Eigen KG"]
+    with db.transaction() as conn:
+        gone = prices.versions(conn, shop.product_id, customer_id=shop.small)[0]
+        prices.withdraw(conn, gone.id, user=shop.people[Role.ADMIN])
+    page.run()
+    assert [name.split(" ", 1)[1] for name in listed()] == ["Eigen KG"]
 
 
 def test_a_customer_is_found_by_typing_and_gets_a_price(shop: Shop, open_page: OpenPage) -> None:

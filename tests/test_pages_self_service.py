@@ -215,10 +215,10 @@ def test_the_review_lists_who_changes_and_the_save_keeps_it(shop: Shop, open_pag
     page = review(type_into(open_page("self_service.py", Role.SALES), {2: {"unit_price": "1.00"}}))
     assert not page.exception
     totals = [metric.value for metric in page.metric][-4:]
-    assert totals == ["1", "460.00", "450.00", "−10.00"]
+    assert totals == ["1", "460.00", "450.00", "-10.00"]
     table = next(frame.value for frame in page.dataframe if "difference" in frame.value)
     assert table[["before", "after", "difference"]].to_numpy().tolist() == [
-        ["460.00", "450.00", "−10.00"],
+        ["460.00", "450.00", "-10.00"],
         ["60.00", "60.00", "own price, not touched"],
     ]
     assert any("1 more customer of this product: the same amount" in caption.value for caption in page.caption)
@@ -249,7 +249,7 @@ def test_notices_are_prepared_with_the_price_and_go_out_once_approved(shop: Shop
     page.button(key=f"notices_{newest.id}").click().run()
     assert not page.exception
     table = next(frame.value for frame in page.dataframe if "to" in frame.value)
-    assert table[["to", "difference"]].to_numpy().tolist() == [["ada@kunde.example", "−10.00"]]
+    assert table[["to", "difference"]].to_numpy().tolist() == [["ada@kunde.example", "-10.00"]]
     assert any("ab 01.07.2026 gelten für Beispiel GmbH" in element.value for element in page.text)
     page.button(key="notices_send").click().run()
     assert page.toast[0].value.replace("\\", "") == "1 notice: on the way."

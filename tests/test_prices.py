@@ -169,6 +169,23 @@ def test_a_price_of_a_missing_product_or_customer_is_refused(conn: Connection, s
         prices.set_individual_price(conn, shop.product_id, 999_999, valid_from=JUNE, tiers=flat("1"), user=sales)
 
 
+def test_individual_prices_are_read_page_by_page_and_no_list_price_with_them(
+    conn: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "PAGE", 2)
+    sales = shop.people[Role.SALES]
+    found = [shop.customer(ips) for ips in (10, 20, 30)]
+    for customer_id in found:
+        prices.set_individual_price(conn, shop.product_id, customer_id, valid_from=JULY, tiers=flat("1"), user=sales)
+    pages = [prices.individual_versions(conn, shop.product_id, page=page) for page in (1, 2, 3)]
+    assert [[one.customer_id for one in listed] for listed, _ in pages] == [found[:2], found[2:], found[2:]]
+    assert [total for _, total in pages] == [3, 3, 3]
+    assert [one.customer_id for one in prices.versions(conn, shop.product_id, customer_id=found[1])] == [found[1]]
+    prices.withdraw(conn, pages[1][0][0].id, user=sales)
+    left, total = prices.individual_versions(conn, shop.product_id, page=2)
+    assert ([one.customer_id for one in left], total) == (found[:2], 2)
+
+
 def test_adjustments_have_no_price(conn: Connection, shop: Shop) -> None:
     adjustment = products.product_of_kind(conn, "adjustment")
     assert adjustment is not None

@@ -9,7 +9,7 @@ from lib import project_keys
 from lib.audit import Entry
 from pages.shared import ui
 
-LONGEST = 300
+LONGEST = 2_000
 # A day in a text, but none that is part of a file's name.
 _DAY = re.compile(r"(?<![\w-])\d{4}-\d{2}-\d{2}(?![\w.-])")
 _MONTH = re.compile(r"\d{4}-\d{2}(-01)?")

@@ -82,7 +82,7 @@ def _utilized(users: int | None, licensed: int | None) -> str:
 def _growth(growth: Decimal | None) -> str:
     if growth is None:
         return ui.NOTHING
-    sign = "+" if growth > 0 else "−" if growth < 0 else ""
+    sign = "+" if growth > 0 else "-" if growth < 0 else ""
     return f"{sign}{ui.amount(abs(growth))} GB"
 
 

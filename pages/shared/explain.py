@@ -280,7 +280,7 @@ def _adjustments(found: Explanation) -> None:
 def changes(stored: str) -> str:
     """2026-06-16 +100 as 16 Jun +100."""
     moves = (move.split(" ") for move in stored.split("; ") if move)
-    return ", ".join(f"{date.fromisoformat(day):%-d %b} {step.replace('-', '−')}" for day, step in moves)
+    return ", ".join(f"{date.fromisoformat(day):%-d %b} {step}" for day, step in moves)
 
 
 def _range(first: int | None, last: int | None) -> str:

@@ -152,7 +152,7 @@ def _number(typed: str, row: int, column: str, problems: list[str], *, negative:
     try:
         return money.parse(typed, decimals=4, negative=negative)
     except Invalid as refusal:
-        hint = " For a credit, make the quantity negative." if typed.startswith("-") else ""
+        hint = " For a credit, make the quantity negative." if typed.startswith(("-", "−")) else ""
         problems.append(named(row, column, f"{refusal}{hint}"))
         return None
 

@@ -93,8 +93,11 @@ def escaped(text: str) -> str:
 
 
 def money(value: Decimal | None) -> str:
-    """1,234.56 or −1,234.56, or – where there is no amount. The currency stands once, in the heading or label."""
-    return amounts.shown(value).replace("-", "−")
+    """1,234.56, or – where there is no amount. The currency stands once, in the heading or label.
+
+    The minus is a hyphen: amounts are copied into spreadsheets, which read no other one.
+    """
+    return amounts.shown(value)
 
 
 def charge(value: Decimal | None) -> str:
@@ -103,10 +106,10 @@ def charge(value: Decimal | None) -> str:
 
 
 def signed(change: Decimal | None) -> str:
-    """+1,234.56 or −1,234.56; 0.00 without a sign, – where there is no amount."""
+    """+1,234.56 or -1,234.56; 0.00 without a sign, – where there is no amount."""
     if change is None:
         return NOTHING
-    return f"{'+' if change > 0 else '−' if change else ''}{money(abs(change))}"
+    return f"{'+' if change > 0 else ''}{money(change)}"
 
 
 def amount(value: Decimal | None) -> str:

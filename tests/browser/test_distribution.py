@@ -61,7 +61,7 @@ def test_ips_are_moved_made_fewer_and_the_forecast_explains_itself(sign_in: Sign
     box(page, "Total").press("Enter")
     expect(box(page, "Internal")).to_have_value("50")
     expect(dialog(page)).to_contain_text("A decrease takes effect at the month's end: from 1 Jul 2026")
-    expect(dialog(page)).to_contain_text(re.compile(r"July 2026: 460\.00 → 100\.00 \(−360\.00\)"))
+    expect(dialog(page)).to_contain_text(re.compile(r"July 2026: 460\.00 → 100\.00 \(-360\.00\)"))
     dialog(page).get_by_role("button", name="Book IPs").click()
     expect(dialog(page)).to_have_count(0)
     expect(page.get_by_text("50 (50 internal, 0 external)")).to_be_visible()

@@ -103,7 +103,7 @@ def test_ips_are_ordered_cancelled_and_kept(new_browser: Callable[..., BrowserCo
 
     page.get_by_role("button", name="Cancel at month's end").click()
     expect(dialog).to_contain_text("A decrease takes effect at the month's end: from 1 Aug 2026")
-    expect(dialog).to_contain_text("August 2026: 220.00 → 45.00 (−175.00)")
+    expect(dialog).to_contain_text("August 2026: 220.00 → 45.00 (-175.00)")
     dialog.get_by_text("I order this at the price shown").click()
     dialog.get_by_role("button", name="Order", exact=True).click()
     expect(dialog).to_have_count(0)
