@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lib import audit, drafts, invoices
+from lib import audit, drafts, invoices, prices
 from lib.auth import Role
 from pages.shared import change_words
-from tests import closes
+from tests import closes, ledgers
 from tests.ledgers import JUNE, People
 
 
@@ -71,6 +71,19 @@ def test_what_was_changed_is_called_by_its_name_and_found_by_it(conn: Connection
     assert ("Staff Fiona", "reset password") in found("fiona")
     assert {("June 2026", "approve")} == {one for one in found("2026-06") if one[1] == "approve"}
     assert (f"Price {10**30}", "edit") in found("edit")
+
+
+def test_an_individual_price_is_found_by_its_customer(conn: Connection) -> None:
+    company = closes.company(conn)
+    tiers = ledgers.tiers((1, None, "4"))
+    prices.set_individual_price(
+        conn, company.users, company.with_users, valid_from=JUNE, tiers=tiers, user=company.admin
+    )
+
+    def found(search: str) -> list[int | None]:
+        return [one.customer_id for one in audit.entries(conn, search=search)[0] if one.object_type == "price"]
+
+    assert (found("users"), found("ada gmbh")) == ([None], [company.with_users])
 
 
 def test_a_search_is_no_pattern_for_numbers_either(conn: Connection) -> None:

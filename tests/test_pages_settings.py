@@ -144,6 +144,13 @@ def test_tabs_out_of_sight_are_in_no_other_tabs_way(open_page: OpenPage) -> None
     assert not any("another tab" in one.value for one in page.info)
 
 
+def test_a_password_is_not_kept_out_of_sight(open_page: OpenPage) -> None:
+    page = open_page("settings.py", section="Mail server")
+    page.text_input(key="mail_server_password").set_value("secret-of-the-old-host").run()
+    section(section(page, "Texts"), "Mail server")
+    assert not page.text_input(key="mail_server_password").value
+
+
 def test_ones_own_first_month_is_no_news(open_page: OpenPage) -> None:
     page = open_page("settings.py", section="Booking months")
     page.selectbox(key="month_month").set_value(3)
