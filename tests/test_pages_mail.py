@@ -30,7 +30,7 @@ def company(begin: Begin) -> Company:
 
 
 def section(page: AppTest, name: str) -> AppTest:
-    page.session_state["section"] = name
+    page.query_params["section"] = page.session_state["section"] = name
     return page.run()
 
 

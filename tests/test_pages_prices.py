@@ -28,7 +28,7 @@ def shop(begin: Begin) -> Shop:
 
 
 def section(page: AppTest, name: str) -> AppTest:
-    page.session_state["section"] = name
+    page.query_params["section"] = page.session_state["section"] = name
     return page.run()
 
 

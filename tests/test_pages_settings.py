@@ -24,7 +24,7 @@ def today(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def section(page: AppTest, name: str) -> AppTest:
-    page.session_state["section"] = name
+    page.query_params["section"] = page.session_state["section"] = name
     return page.run()
 
 
