@@ -66,8 +66,7 @@ def plan_contacts(conn: Connection, rows: Rows, *, hold: bool) -> Plan:
         try:
             contacts.checked(dict(zip(contacts.FIELDS, after, strict=True)))
         except Invalid as refused:
-            for name, sentence in refused.at.items():
-                rows.faults.add(line, sentence, name=name)
+            rows.faults.add(line, str(refused), name=refused.field)
         planned.append(_planned(line, customer, found[0].id if found else None, before, after))
 
     def told(row: Planned) -> Mapping[str, Change]:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib import customers, db, settings
 from lib.auth import Role
+from pages.shared import change_words
 from tests import people
 from tests.beginnings import Begin
 
@@ -56,6 +57,21 @@ def test_the_log_reads_from_before_to_after(history: None, open_page: OpenPage) 
     assert found[0]["object"].endswith("Kunde *AG*")
     # What was not there before reads as its value.
     assert "City: Köln" in found[0]["changes"] and "1 Jul 2026" in found[0]["changes"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ("2026-11-04", "4 Nov 2026"),
+        ("220.00 EUR of 2026-11-04", "220.00 EUR of 4 Nov 2026"),
+        ("usage-2026-11-23.csv", "usage-2026-11-23.csv"),
+        ("2026-02-30", "2026-02-30"),
+        (["2026-11-04", None], "4 Nov 2026, –"),
+        (True, "yes"),
+    ],
+)
+def test_a_stored_value_is_read_as_people_write_it(stored: object, read: str) -> None:
+    assert change_words.value(stored) == read
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.SALES])

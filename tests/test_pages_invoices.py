@@ -312,6 +312,7 @@ def test_lines_are_read_as_people_type_them() -> None:
         ({"quantity": "two"}, "Row 2, Quantity: “two” is not an amount"),
         ({"quantity": "=1+1"}, "Row 2, Quantity: “=1+1” is not an amount"),
         ({"unit_price": "-5"}, "For a credit, make the quantity negative."),
+        ({"unit_price": "−5"}, "For a credit, make the quantity negative."),
         ({"unit_price": "1.00001"}, "Row 2, Unit price: 1.00001 has more than 4 decimals."),
         ({"unit_price": "9" * 30}, "is too large"),
         ({"unit_price": "1.234"}, "can be read in two ways"),

@@ -167,8 +167,10 @@ def test_typed_prices_stay_while_another_tab_is_open_and_go_with_the_product(sho
     for tab in ("Individual prices", "Selling price", "Product", "Purchase price"):
         assert not section(page, tab).exception
     assert page.text_input(key=f"purchase_{shop.product_id}_unit_price").value == "0.95"
+    assert f"list_{shop.product_id}_discard" in {one.key for one in page.button}
     page.selectbox(key="product").set_value(other).run()
     assert not page.text_input(key=f"purchase_{other}_unit_price").value
+    assert f"list_{other}_discard" not in {one.key for one in page.button}
 
 
 @pytest.mark.looks
