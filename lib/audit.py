@@ -60,8 +60,8 @@ CUSTOMER_USER = "CASE WHEN {}.customer_user_id IS NOT NULL THEN coalesce(u.email
 class Entry:
     """One line of the log, with its values where they were not erased.
 
-    `name` is how people call the object today: an invoice's number ("" of a draft), a product's name, of a project key
-    the last four characters. None where the key says it, and of what was deleted.
+    `name` is how people call the object today: Invoice RE-2026-00012 ("" of a draft), a product's name, of a project
+    key the last four characters. None where the key says it, and of what was deleted.
     """
 
     id: int
@@ -177,9 +177,10 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 _KEY = "CASE WHEN a.object_id ~ '^[0-9]+$' AND length(a.object_id) < 19 THEN a.object_id::bigint END"
 _OF_PRODUCT = "SELECT p.name_en FROM {} o JOIN products p ON p.id = o.product_id WHERE o.id = " + _KEY
+_NUMBERED = "CASE kind WHEN 'invoice' THEN 'Invoice ' WHEN 'credit_note' THEN 'Credit note ' ELSE 'Cancellation ' END"
 # Looked up for the entries of a page, each by its key.
 _NAMES = {
-    "invoice": f"SELECT coalesce(number, '') FROM invoices WHERE id = {_KEY}",
+    "invoice": f"SELECT coalesce({_NUMBERED} || number, '') FROM invoices WHERE id = {_KEY}",
     "product": f"SELECT name_en FROM products WHERE id = {_KEY}",
     "booking": "SELECT name_en FROM products WHERE code = a.object_id",
     "price": _OF_PRODUCT.format("prices"),

@@ -120,7 +120,7 @@ def whole(value: Any, *, field: str, label: str, lowest: int = 0, highest: int =
     """A whole number within its limits; takes what people type (1.000)."""
     typed = str(value).strip()
     if not _WHOLE.fullmatch(typed) or len(typed) > 30:
-        raise Invalid(f"{label} must be a whole number, for example 25.", field=field)
+        raise Invalid(f"{label} must be a whole number, for example {min(max(25, lowest), highest)}.", field=field)
     number = int(re.sub(r"[., ]", "", typed))
     if not lowest <= number <= highest:
         raise Invalid(f"{label} must be between {lowest:,} and {highest:,}.", field=field)

@@ -211,7 +211,11 @@ def draw_paging(customers: int, number: int) -> None:
     """Which customers these are, of how many."""
     counted = f"more than {reports.MOST_COUNTED:,}" if customers > reports.MOST_COUNTED else f"{customers:,}"
     first, last = (number - 1) * PAGE + 1, min(number * PAGE, customers)
-    st.caption(f"{first:,}–{last:,} of {counted} customers" if customers else "0 customers")
+    st.caption(
+        f"{first:,}–{last:,} of {counted} {'customer' if customers == 1 else 'customers'}"
+        if customers
+        else "0 customers"
+    )
     st.space("stretch")
     if st.session_state.get("cost_page", number) != number:
         st.session_state.cost_page = number

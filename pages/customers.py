@@ -180,7 +180,7 @@ def draw() -> None:
         st.session_state.customer_phase = named if named in PHASES else "billed"
     phase: str = st.session_state.customer_phase
     if adding:
-        new_customer.open_new(today, "test")
+        new_customer.open_new(today)
     customer_deletion.draw_open_duties()
     tabs = st.container()
     filters = draw_filters()

@@ -170,3 +170,20 @@ def test_choosing_several_and_all_that_match(open_page: OpenPage, database: str)
     assert page.button(key="bulk_continue").disabled
     viewer = open_page("customers.py", Role.VIEWER)
     assert not viewer.toggle
+
+
+@pytest.mark.row("N2", "N3")
+@pytest.mark.parametrize("entered", [None, date(2026, 12, 31)])
+def test_the_end_of_a_test_is_no_end_of_a_contract(open_page: OpenPage, entered: date | None) -> None:
+    with db.transaction() as conn:
+        people.open_company(conn)
+    app = open_page(PAGE, Role.SALES)
+    app.button(key="new").click().run()
+    assert app.date_input(key="new_customer_ends_on").value == date(2026, 6, 10) + customers.FOUR_WEEKS
+    if entered:
+        app.date_input(key="new_customer_ends_on").set_value(entered)
+    app.selectbox(key="new_customer_phase").set_value("billed").run()
+    # The dialog is gone with the run, as in no browser, and with it what its fields hold; not what they were given.
+    given = "new_customer_ends_on" in app.session_state
+    assert given == (entered is None)
+    assert not given or app.session_state["new_customer_ends_on"] is None

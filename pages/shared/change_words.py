@@ -41,8 +41,8 @@ def of(entry: Entry) -> str:
         return entry.label
     if kind in _SINGLE:
         return field(kind)
-    if kind == "invoice" and not name:
-        return f"Draft {entry.object_id}" + (" (deleted)" if name is None else "")
+    if kind == "invoice":
+        return name or f"Draft {entry.object_id}" + (" (deleted)" if name is None else "")
     if kind == "month" and _MONTH.fullmatch(entry.object_id):
         return ui.month(date.fromisoformat(f"{entry.object_id[:7]}-01"))
     if name is None:

@@ -41,7 +41,7 @@ def row(document: Invoice, *, today: date, mailed: str = ui.NOTHING) -> dict[str
         "month": origin(document),
         "issued": ui.day(document.issued_on),
         "mailed": mailed,
-        "due": ui.day(document.due_on),
+        "due": ui.day(document.due_on) if document.kind == "invoice" else ui.NOTHING,
         "net": ui.money(document.net),
         "gross": gross(document),
         "pdf": pdf_address(document.id),

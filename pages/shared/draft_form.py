@@ -105,7 +105,9 @@ def _save(draft: Invoice) -> None:
 
     def action(conn: Connection, invoice_id: int, **given: Any) -> None:
         if entered.problems:
-            raise Invalid(f"Nothing was saved. {entered.problems[0]}")
+            others = len(entered.problems) - 1
+            more = f" {ui.count(others, 'more problem')} of the lines: see below them." if others else ""
+            raise Invalid(f"Nothing was saved. {entered.problems[0]}{more}")
         drafts.edit(conn, invoice_id, lines=entered.lines, **given)
 
     if forms.save(form, action, draft.id, version=forms.version(form), success="The draft is saved.", **values):

@@ -12,7 +12,7 @@ from lib.auth import Permission, User
 from lib.db import Connection
 from lib.invoices import Invoice
 from lib.payments import METHODS, Payment
-from pages.shared import card_payment, forms, late_renewals, session, ui
+from pages.shared import card_payment, customer_form, forms, late_renewals, session, ui
 
 FORM = "payment"
 
@@ -77,7 +77,7 @@ def _new(document: Invoice, today: date) -> None:
     st.markdown(f"What came in on {document.number}. A payment is never changed afterwards, only reversed.")
     with st.form(FORM, border=False):
         forms.text(FORM, "amount", f"Amount ({document.currency})", help="A part, too. 1.234,56 or 1,234.56.")
-        st.date_input("Day of the payment", key=f"{FORM}_paid_on", max_value=today, format="YYYY-MM-DD")
+        st.date_input("Day of the payment", key=f"{FORM}_paid_on", max_value=today, format=customer_form.DAY)
         forms.error(FORM, "paid_on")
         forms.choice(FORM, "method", "Method", METHODS, METHODS.__getitem__)
         forms.text(FORM, "reference", "Reference", help="The bank statement, say.")
@@ -110,7 +110,7 @@ def ask_settle(chosen: list[Invoice], today: date, currency: str) -> None:
             f"**{many}, {ui.money(total)} {currency} open in all.** Each gets a payment of all that is open on it. "
             "A payment is never changed afterwards, only reversed on the invoice's page."
         )
-        st.date_input("Day of the payment", today, key="settle_paid_on", max_value=today, format="YYYY-MM-DD")
+        st.date_input("Day of the payment", today, key="settle_paid_on", max_value=today, format=customer_form.DAY)
         session.field_error("paid_on")
         st.selectbox("Method", list(METHODS), key="settle_method", format_func=METHODS.__getitem__)
         ids = [one.id for one in chosen]

@@ -134,10 +134,8 @@ def review(
     found = _rated(product, tiers, valid_from)
     _totals(found, currency)
     _effects_table(found, currency)
-    st.caption(
-        f"Net amounts of {ui.month(valid_from)} as booked today. {ui.number(found.same)} more "
-        f"{'customer' if found.same == 1 else 'customers'} of this product: the same amount."
-    )
+    same = f" {ui.count(found.same, 'more customer')} of this product: the same amount." if found.same else ""
+    st.caption(f"Net amounts of {ui.month(valid_from)} as booked today.{same}")
     if found.changed:
         st.checkbox(
             "Prepare a notice by mail for those that change",
