@@ -277,6 +277,12 @@ def test_faults_are_named_by_line_and_column(conn: Connection, sales: User) -> N
     assert "“Atlantis” is no country. Write its code, like DE, or its name." in [message for _, _, message in found]
 
 
+def test_what_may_follow_from_a_faulty_cell_is_not_told(conn: Connection, sales: User) -> None:
+    content = written("Name|Country|VAT ID", "Ada|Atlantis|FR40303265045", "Bea|DE|FR40303265045")
+    found = faults(check(conn, "customers", content, sales))
+    assert [(line, column) for line, column, _ in found] == [(2, "Country"), (3, "VAT ID")]
+
+
 def test_a_name_that_is_there_without_its_number_is_asked_about(conn: Connection, sales: User) -> None:
     apply(conn, "customers", written("Number|Name", "K-1|Ada"), sales)
     report = check(conn, "customers", written("Name", "Ada", "Bea", "Bea"), sales)
