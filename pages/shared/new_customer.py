@@ -63,51 +63,39 @@ def open_new(today: date) -> None:
     """Fill the form of a new customer anew and open it."""
     empty = {"name": "", "contact_name": "", "contact_email": "", "max_users": "", "users_beyond_max": False}
     empty |= {"invite": False, "service_mode": "managed"}
-    start = {"phase": "test", "ends_on": _usual_end("test", today), "country": "DE", "language": "de"}
+    start = {"phase": "test", "ends_on": today + customers.FOUR_WEEKS, "country": "DE", "language": "de"}
     forms.fill(NEW, empty | start)
     with session.reading() as conn:
         ready = mail_server.ready(conn)
-    _dialog(today, ready=ready)
-
-
-def _usual_end(phase: str, today: date) -> date | None:
-    """A test ends after four weeks; a contract has no end until somebody enters one."""
-    return today + customers.FOUR_WEEKS if phase == "test" else None
-
-
-def _phase_chosen(today: date) -> None:
-    """An end date that nobody entered goes with the kind of customer that it belongs to."""
-    phase, end = st.session_state[f"{NEW}_phase"], f"{NEW}_ends_on"
-    if st.session_state[end] in (None, _usual_end("test", today)):
-        st.session_state[end] = _usual_end(phase, today)
+    _dialog(ready=ready)
 
 
 @st.dialog("New customer", width="medium", icon=":material/add:")
-def _dialog(today: date, *, ready: bool) -> None:
+def _dialog(*, ready: bool) -> None:
     """The form for a new customer; opens its page once it is saved."""
     open_created()
     session.close_or_explain()
-    # Above the form, which would hold back what is chosen.
-    left, right = st.columns([3, 2])
-    with left:
-        forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained, on_change=_phase_chosen, args=(today,))
-    with right:
-        st.date_input(
-            "End date", value=None, key=f"{NEW}_ends_on", format=customer_form.DAY,
-            help="The last charged day, or the last day of a test. Billed customers may have none.",
-        )  # fmt: skip
-        forms.error(NEW, "ends_on")
     with st.form(NEW, border=False):
         forms.text(NEW, "name", "Company name")
+        left, right = st.columns(2)
+        with left:
+            forms.choice(NEW, "phase", "Kind of customer", PHASES, _explained)
+        with right:
+            customer_form.choice(NEW, "service_mode")
         customer_form.contact(NEW)
         customer_form.invitation(NEW, ready=ready)
         left, middle, right = st.columns(3)
         with left:
-            customer_form.choice(NEW, "service_mode")
+            st.date_input("End date", value=None, key=f"{NEW}_ends_on", format=customer_form.DAY)
+            forms.error(NEW, "ends_on")
         with middle:
             customer_form.choice(NEW, "country")
         with right:
             customer_form.choice(NEW, "language")
+        st.caption(
+            "The end date is the last day of a test, or the last charged day: a billed customer ends then, too, unless "
+            "it is emptied."
+        )
         customer_form.licence(NEW)
         st.form_submit_button(
             "Create customer", key="new_customer_go", type="primary", on_click=_create, args=(forms.request_key(NEW),)
